@@ -1,0 +1,54 @@
+# Everything that a person does twice. `make` alone lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo lab model test check format soak lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv with everything that a developer needs
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "AgentFlow needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> Installing into $(VENV) (about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+model: $(INSTALLED)
+	@$(BIN)/agentflow local pull
+
+demo: model  ## run the quickstart notebook offline and print what its steps took and cost
+	@$(BIN)/python scripts/demo.py
+
+lab: model  ## open the quickstart notebook in JupyterLab
+	@$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+check: $(INSTALLED)  ## lint, format, types and the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: check model  ## everything that CI checks: the above, the tests and the notebooks
+	@$(BIN)/pytest --nbval-lax tests notebooks
+
+soak: model  ## what takes too long for CI: the quickstart's answers over ten seeds, a load test on the small model
+	@$(BIN)/pytest -m soak tests
+
+format: $(INSTALLED)  ## format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: $(INSTALLED)  ## write requirements.txt anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.txt
+
+clean:  ## remove .venv and everything that was made
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,79 @@
+"""AgentFlow: build, run and operate LLM workflows on Amazon Bedrock, in Jupyter first.
+
+>>> from agentflow import Workflow
+>>> workflow = Workflow("greeting")
+>>> _ = workflow.add_step("greet", lambda name: f"Hello {name}")
+>>> workflow.run(name="Ada").outputs
+{'greet': 'Hello Ada'}
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from agentflow.core import ports
+
+if TYPE_CHECKING:
+    from agentflow.core.agent import SimpleAgent
+    from agentflow.core.config import AgentConfig, WorkflowConfig
+    from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
+    from agentflow.core.result import RunResult
+    from agentflow.core.workflow import Step, Workflow
+    from agentflow.models.bedrock_client import BedrockClient
+    from agentflow.models.catalog import ModelType
+    from agentflow.notebook.magics import load_ipython_extension
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "AgentConfig": "agentflow.core.config",
+    "AgentFlowError": "agentflow.core.errors",
+    "BedrockClient": "agentflow.models.bedrock_client",
+    "ModelType": "agentflow.models.catalog",
+    "RunInterrupted": "agentflow.core.errors",
+    "RunResult": "agentflow.core.result",
+    "SimpleAgent": "agentflow.core.agent",
+    "Step": "agentflow.core.workflow",
+    "Workflow": "agentflow.core.workflow",
+    "WorkflowConfig": "agentflow.core.config",
+    "WorkflowError": "agentflow.core.errors",
+    "load_ipython_extension": "agentflow.notebook.magics",
+}
+
+__all__ = [
+    "AgentConfig",
+    "AgentFlowError",
+    "BedrockClient",
+    "ModelType",
+    "RunInterrupted",
+    "RunResult",
+    "SimpleAgent",
+    "Step",
+    "Workflow",
+    "WorkflowConfig",
+    "WorkflowError",
+    "__version__",
+    "load_ipython_extension",
+]
+
+ports.connect(
+    model_client="agentflow.models.bedrock_client:BedrockClient",
+    steps_frame="agentflow.views.frames:steps_frame",
+    timeline_chart="agentflow.views.charts:timeline_chart",
+    run_text="agentflow.views.text:run_text",
+    run_html="agentflow.views.html:run_html",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import agentflow` stays fast."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'agentflow' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,1 @@
+"""The engine: workflows, steps and runs. Knows no notebook, no AWS and no DataFrame."""

@@ -1,0 +1,191 @@
+"""What a step runs: the Agent protocol, prompts (`SimpleAgent`) and Python functions (`FunctionAgent`)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import cache, cached_property, partial
+from typing import Any, Protocol, cast, runtime_checkable
+
+from pydantic import BaseModel, ValidationError
+
+from agentflow.core import ports
+from agentflow.core.config import AgentConfig
+from agentflow.core.errors import DefinitionError, OutputFormatError
+from agentflow.core.model import Model, Request
+from agentflow.core.template import Template
+from agentflow.utils.threads import DaemonPool
+
+FUNCTION_THREADS = 32
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Anything that can be a step."""
+
+    @property
+    def parameters(self) -> Mapping[str, bool]:
+        """The names that it needs a value for, each with whether it is required."""
+
+    def check(self) -> None:
+        """Raise a `DefinitionError` where it cannot run as it is written. Calls nothing."""
+
+    async def run(self, values: Mapping[str, Any]) -> Any:
+        """Return the step's output for a value of each required parameter."""
+
+
+class SimpleAgent:
+    """A prompt for a model. `{name}` in the prompt or the system prompt is the output of the step `name`, or an input.
+
+    Parameters
+    ----------
+    config : the model and its parameters.
+    bedrock_client : who answers; default a `BedrockClient()` with the settings of the environment.
+    prompt_template : the user message, with placeholders.
+
+    Raises
+    ------
+    DefinitionError
+        The prompt is empty.
+
+    Notes
+    -----
+    The step's output is the answer's text, or an instance of `config.output_type`.
+    """
+
+    def __init__(self, config: AgentConfig, bedrock_client: Model | None = None, *, prompt_template: str) -> None:
+        if not prompt_template.strip():
+            raise DefinitionError(f"Agent {config.name!r} has an empty prompt.", fix="Give it a prompt_template.")
+        self.config = config
+        self._client = bedrock_client
+        self._prompt = Template(prompt_template)
+        self._system = Template(config.system) if config.system else None
+
+    @cached_property
+    def client(self) -> Model:
+        """Who answers."""
+        return self._client or cast("Model", ports.load("model_client")())
+
+    @property
+    def prompt_template(self) -> str:
+        """The prompt as it was written."""
+        return self._prompt.text
+
+    @property
+    def parameters(self) -> Mapping[str, bool]:
+        """The names of the placeholders; all are required."""
+        return dict.fromkeys((*self._prompt.names, *(self._system.names if self._system else ())), True)
+
+    def check(self) -> None:
+        """Raise `UnknownModelError` where the model's name is not known."""
+        self.client.check(self.config.model_type)
+
+    async def run(self, values: Mapping[str, Any]) -> Any:
+        """Ask the model.
+
+        Raises
+        ------
+        InputError
+            A placeholder names a field that its value does not have.
+        ModelCallError
+            The call failed; `OutputFormatError` where the answer does not fit `output_type`.
+        """
+        config = self.config
+        output_type = config.output_type
+        request = Request(
+            prompt=self._prompt.render(values),
+            max_tokens=config.max_tokens,
+            system=self._system.render(values) if self._system else None,
+            temperature=config.temperature,
+            stop_sequences=config.stop_sequences,
+            output_schema=output_type.model_json_schema() if output_type else None,
+            seed=config.seed,
+        )
+        reply = await self.client.answer(config.model_type, request)
+        return _parse(reply.text, output_type, reply.stop_reason) if output_type else reply.text
+
+    def __repr__(self) -> str:
+        return f"SimpleAgent({self.config.name!r}, model={self.config.model_type or 'fast'})"
+
+
+def _parse(text: str, output_type: type[BaseModel], stop_reason: str) -> BaseModel:
+    try:
+        return output_type.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"]) or "the whole answer"
+        fix = "Raise max_tokens." if stop_reason == "max_tokens" else "Say in the prompt what is wanted there."
+        raise OutputFormatError(
+            f"The answer is no {output_type.__name__}: {field}: {problem['msg']} (the answer: {text[:200]!r}).",
+            fix=fix,
+            text=text,
+        ) from error
+
+
+class FunctionAgent:
+    """A Python function as a step: its parameters bind by name, those with a default are optional.
+
+    A sync function runs on a thread, so that it never blocks the other steps.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._is_async = inspect.iscoroutinefunction(function)
+        self.parameters: Mapping[str, bool] = _parameters(function)
+
+    def check(self) -> None:
+        """Do nothing: a function that has a signature can run."""
+
+    async def run(self, values: Mapping[str, Any]) -> Any:
+        """Call the function."""
+        if self._is_async:
+            return await self.function(**values)
+        call = partial(copy_context().run, self.function, **values)
+        output = await asyncio.get_running_loop().run_in_executor(_function_pool(), call)
+        return await output if inspect.isawaitable(output) else output
+
+    def __repr__(self) -> str:
+        return f"FunctionAgent({getattr(self.function, '__name__', self.function)})"
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
+    name = getattr(function, "__name__", repr(function))
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise DefinitionError(
+            f"The parameters of {name} cannot be read.", fix="Wrap it in a function with named parameters."
+        ) from error
+    parameters = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            raise DefinitionError(
+                f"{name} takes {parameter}, which no name can be bound to.", fix="Give it named parameters only."
+            )
+        parameters[parameter.name] = parameter.default is parameter.empty
+    return parameters
+
+
+@cache
+def _function_pool() -> DaemonPool:
+    """Return the threads for sync functions; asyncio's own pool has only a few on a small machine."""
+    return DaemonPool(FUNCTION_THREADS, "agentflow-function")
+
+
+def as_agent(thing: Agent | Callable[..., Any]) -> Agent:
+    """Return what a step runs.
+
+    Raises
+    ------
+    DefinitionError
+        It is neither an agent nor a function.
+    """
+    if isinstance(thing, Agent) and not isinstance(thing, type):
+        return thing
+    if callable(thing):
+        return FunctionAgent(thing)
+    raise DefinitionError(
+        f"{thing!r} cannot be a step.", fix="Give add_step a SimpleAgent, a Python function or an Agent of your own."
+    )

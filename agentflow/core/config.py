@@ -1,0 +1,88 @@
+"""What a person may set on a workflow and on an agent: validated, with the unit in the name."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from agentflow.core.errors import DefinitionError, nearest
+from agentflow.core.model import DEFAULT_MAX_TOKENS
+from agentflow.utils.env import setting
+
+ConfigT = TypeVar("ConfigT", bound="_Config")
+
+
+class _Config(BaseModel):
+    """A frozen set of settings. A wrong value or an unknown name is a `DefinitionError` that says what is allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def __init__(self, **values: object) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [_sentence(type(self), problem) for problem in error.errors()]
+            raise DefinitionError(" ".join(problems), problems=problems) from error
+
+
+def _sentence(config: type[BaseModel], problem: ErrorDetails) -> str:
+    """Turn one of pydantic's problems into a sentence."""
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(config.model_fields)
+        return f"{config.__name__} has no {name!r}{nearest(name, config.model_fields)}; it has {known}."
+    if problem["type"] == "missing":
+        return f"{config.__name__} needs {name!r}."
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{config.__name__}({name}={problem['input']!r}): {message}."
+
+
+class WorkflowConfig(_Config):
+    """How a workflow runs.
+
+    Attributes
+    ----------
+    name : shown in every table, log and error.
+    enable_parallel : run independent steps at the same time (default), or one after the other.
+    timeout_seconds : the longest that a run may take; default `AGENTFLOW_TIMEOUT`, else 300.
+    max_concurrency : the most steps of a run at the same time; None is no limit of the workflow's own.
+    on_error : `fail` stops the run at the first failure; `continue` runs all that can still run, then fails.
+    """
+
+    name: str = Field(min_length=1)
+    enable_parallel: bool = True
+    timeout_seconds: float = Field(
+        default_factory=lambda: setting("AGENTFLOW_TIMEOUT").number(at_least=0.001), gt=0, allow_inf_nan=False
+    )
+    max_concurrency: int | None = Field(default=None, ge=1)
+    on_error: Literal["fail", "continue"] = "fail"
+    # Kept answers come with the run store; until then there is nothing to switch on.
+    journal: Literal[False] = False
+    cache: Literal[False] = False
+
+
+class AgentConfig(_Config):
+    """What a prompt is sent with.
+
+    Attributes
+    ----------
+    name : the agent's name, for people.
+    model_type : a `ModelType`, an alias, a Bedrock id; None is the catalog's fast model.
+    max_tokens : the most tokens of an answer.
+    temperature : 0 to 1; None is the model's own default.
+    system : the system prompt.
+    stop_sequences : texts that end an answer.
+    output_type : a pydantic model that the answer is parsed into; None gives text.
+    seed : repeatable sampling on the local endpoint; Bedrock's models take none, so there it is not sent.
+    """
+
+    name: str = Field(min_length=1)
+    model_type: str | None = Field(default=None, min_length=1)
+    max_tokens: int = Field(default=DEFAULT_MAX_TOKENS, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=1)
+    system: str | None = Field(default=None, min_length=1)
+    stop_sequences: tuple[str, ...] = ()
+    output_type: type[BaseModel] | None = None
+    seed: int | None = None

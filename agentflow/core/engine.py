@@ -1,0 +1,194 @@
+"""One run of a workflow: steps start when their inputs are there; timeouts, cancellation and failures end it.
+
+The engine keeps, for every step, the count of inputs that are still missing. A task that has finished a step goes on
+with a step that has become ready, and starts tasks only for the others: a chain of steps runs in one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agentflow.core.agent import Agent
+from agentflow.core.config import WorkflowConfig
+from agentflow.core.errors import AgentFlowError, StepError, WorkflowError, WorkflowTimeoutError
+from agentflow.core.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    StepCancelled,
+    StepFailed,
+    StepFinished,
+    StepScope,
+    StepStarted,
+    current_step,
+)
+from agentflow.core.result import RunResult, StepStatus
+from agentflow.core.template import Path, look_up
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where one parameter of a step comes from: a step's output or a part of it, an input of the run, or a literal."""
+
+    name: str
+    step_id: str | None = None
+    path: Path = ()
+    run_input: str | None = None
+    required: bool = True
+    literal: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step with its edges: `successors` are positions in the plan, `needs` is how many steps have to end first."""
+
+    step_id: str
+    agent: Agent
+    bindings: tuple[Binding, ...]
+    successors: tuple[int, ...]
+    needs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of a workflow in an order in which they can run; `step_ids` has them as they were added."""
+
+    name: str
+    steps: tuple[PlannedStep, ...]
+    step_ids: tuple[str, ...]
+
+
+class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside
+    """A step failed, and the run is to stop."""
+
+
+class Run:
+    """One run of a plan.
+
+    Parameters
+    ----------
+    reader : is given each event, after the result has taken it in.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: WorkflowConfig,
+        inputs: Mapping[str, Any],
+        reader: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.result = RunResult()
+        self._plan = plan
+        self._config = config
+        self._inputs = inputs
+        self._reader = reader
+        self._needs = [step.needs for step in plan.steps]
+        self._ready: list[int] = []
+        self._workers = 0
+        self._limit = (config.max_concurrency or len(plan.steps)) if config.enable_parallel else 1
+        self._failure: StepError | None = None
+
+    async def execute(self) -> RunResult:
+        """Run all steps.
+
+        Raises
+        ------
+        WorkflowError
+            A step failed, or the time was up.
+        """
+        run_id = f"r-{uuid.uuid4().hex[:8]}"
+        self._emit(RunStarted(run_id, self._plan.name, self._plan.step_ids, datetime.now(UTC), time.perf_counter()))
+        error: AgentFlowError | None
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds):
+                await self._run_steps()
+            error = self._failure
+        except TimeoutError:
+            error = self._timeout_error()
+        except asyncio.CancelledError:
+            self._emit(RunFinished("interrupted", None, time.perf_counter()))
+            raise
+        self._emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
+        if error:
+            raise WorkflowError(self._plan.name, error, self.result)
+        return self.result
+
+    async def _run_steps(self) -> None:
+        self._ready = [position for position, needs in enumerate(self._needs) if needs == 0]
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start_workers(group)
+        except* _StepFailed:
+            pass  # self._failure has it
+
+    def _start_workers(self, group: asyncio.TaskGroup) -> None:
+        """Start a task for each ready step, as far as the limit allows."""
+        while self._ready and self._workers < self._limit:
+            self._workers += 1
+            group.create_task(self._work(heapq.heappop(self._ready), group))
+
+    async def _work(self, position: int, group: asyncio.TaskGroup) -> None:
+        """Run a step, and go on with one that is ready."""
+        while True:
+            step = self._plan.steps[position]
+            if await self._run_step(step):
+                for successor in step.successors:
+                    self._needs[successor] -= 1
+                    if self._needs[successor] == 0:
+                        heapq.heappush(self._ready, successor)
+            if not self._ready:
+                self._workers -= 1
+                return
+            position = heapq.heappop(self._ready)
+            self._start_workers(group)
+
+    async def _run_step(self, step: PlannedStep) -> bool:
+        """Run one step and return whether it finished."""
+        step_id = step.step_id
+        current_step.set(StepScope(step_id, self._emit))
+        self._emit(StepStarted(step_id, time.perf_counter()))
+        try:
+            output = await step.agent.run(self._values(step))
+        except asyncio.CancelledError:
+            self._emit(StepCancelled(step_id, time.perf_counter()))
+            raise
+        except Exception as error:  # whatever a step raises becomes its row
+            self._emit(StepFailed(step_id, error, time.perf_counter()))
+            self._failure = self._failure or StepError(step_id, error)
+            if self._config.on_error == "fail":
+                raise _StepFailed from error
+            return False
+        self._emit(StepFinished(step_id, output, time.perf_counter()))
+        return True
+
+    def _values(self, step: PlannedStep) -> dict[str, Any]:
+        """Return the values of a step's parameters; an optional one that was not given is left out."""
+        values = {}
+        for binding in step.bindings:
+            if binding.step_id is not None:
+                value = self.result.outputs[binding.step_id]
+                values[binding.name] = look_up(value, binding.path, of=binding.step_id) if binding.path else value
+            elif binding.run_input is None:
+                values[binding.name] = binding.literal
+            elif binding.run_input in self._inputs:
+                values[binding.name] = self._inputs[binding.run_input]
+        return values
+
+    def _timeout_error(self) -> WorkflowTimeoutError:
+        hung = [row.step for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
+        return WorkflowTimeoutError(
+            f"It took longer than its {self._config.timeout_seconds:g} s, in step {', '.join(map(repr, hung))}.",
+            fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
+        )
+
+    def _emit(self, event: Event) -> None:
+        self.result.apply(event)
+        if self._reader is not None:
+            self._reader(event)

@@ -1,0 +1,162 @@
+"""Every error that a user can meet: what happened, and what to do next (`fix`).
+
+AgentFlowError
+├── DefinitionError          a workflow, step or setting is written wrongly
+│   ├── CycleError           steps wait for each other
+│   └── UnknownModelError    a model name that the catalog does not know
+├── InputError               a run was given too little, too much, or a value that cannot be used
+├── ModelCallError           one call of a model failed, after its retries
+│   ├── CredentialsError     no AWS credentials, or expired ones
+│   ├── AccessDeniedError    Bedrock refused this caller
+│   ├── ModelNotFoundError   no such model in this region, or it is retired
+│   ├── ProfileNeededError   the model is reached through an inference profile only
+│   ├── ThrottledError       too many requests or tokens
+│   ├── ModelTimeoutError    no answer in time
+│   ├── EndpointError        the endpoint cannot be reached
+│   ├── PromptTooLongError   the prompt is longer than the model's context
+│   ├── InvalidRequestError  Bedrock refused the request itself
+│   ├── ServiceError         Bedrock failed, or is busy
+│   └── OutputFormatError    the answer does not fit the step's output_type
+├── StepError                a step failed; `__cause__` says why
+├── WorkflowTimeoutError     a run took longer than its workflow allows
+└── WorkflowError            a run failed; `.result` has what was finished
+RunInterrupted               a KeyboardInterrupt; `.result` has what was finished
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentflow.core.result import RunResult
+
+
+class AgentFlowError(Exception):
+    """Base of AgentFlow's errors: a sentence that says what happened, and one that says what to do next."""
+
+    def __init__(self, what: str, *, fix: str = "") -> None:
+        super().__init__(f"{what} {fix}".strip())
+        self.what = what
+        self.fix = fix
+
+
+class DefinitionError(AgentFlowError):
+    """A workflow cannot run as it is written; `problems` lists all that was found."""
+
+    def __init__(self, what: str, *, fix: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(what, fix=fix)
+        self.problems = tuple(problems) or (str(self),)
+
+
+class CycleError(DefinitionError):
+    """Steps wait for each other; the message shows the path."""
+
+
+class UnknownModelError(DefinitionError):
+    """A model name is neither in the catalog nor a Bedrock id."""
+
+
+class InputError(AgentFlowError):
+    """A run was given too little, too much, or a value that cannot be used. Nothing was called."""
+
+
+class ModelCallError(AgentFlowError):
+    """A call of a model failed. `code` is AWS's own error code; a `retryable` one may pass later."""
+
+    def __init__(self, what: str, *, fix: str = "", code: str = "", retryable: bool = False) -> None:
+        super().__init__(what, fix=fix)
+        self.code = code
+        self.retryable = retryable
+
+
+class CredentialsError(ModelCallError):
+    """There are no AWS credentials, or they have expired."""
+
+
+class AccessDeniedError(ModelCallError):
+    """Bedrock refused this caller: model access, IAM policy or organization policy."""
+
+
+class ModelNotFoundError(ModelCallError):
+    """There is no such model in this region, or it is retired."""
+
+
+class ProfileNeededError(ModelCallError):
+    """The model can be reached through an inference profile only."""
+
+
+class ThrottledError(ModelCallError):
+    """Too many requests or tokens, also after the retries."""
+
+
+class ModelTimeoutError(ModelCallError):
+    """The model did not answer in time."""
+
+
+class EndpointError(ModelCallError):
+    """The endpoint cannot be reached."""
+
+
+class PromptTooLongError(ModelCallError):
+    """The prompt is longer than the model's context window."""
+
+
+class InvalidRequestError(ModelCallError):
+    """Bedrock refused the request itself."""
+
+
+class ServiceError(ModelCallError):
+    """Bedrock failed or is busy, also after the retries."""
+
+
+class OutputFormatError(ModelCallError):
+    """The model's answer does not fit the step's `output_type`; `text` is the answer."""
+
+    def __init__(self, what: str, *, fix: str = "", text: str = "") -> None:
+        super().__init__(what, fix=fix)
+        self.text = text
+
+
+class StepError(AgentFlowError):
+    """A step failed; `step_id` names it, `__cause__` is the error itself."""
+
+    def __init__(self, step_id: str, cause: BaseException) -> None:
+        what = str(cause) if isinstance(cause, AgentFlowError) else f"{type(cause).__name__}: {cause}"
+        super().__init__(f"Step {step_id!r} failed: {what}")
+        self.step_id = step_id
+        self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
+        self.__cause__ = cause
+
+
+class WorkflowTimeoutError(AgentFlowError):
+    """A run took longer than its workflow's `timeout_seconds`."""
+
+
+class WorkflowError(AgentFlowError):
+    """A run failed; `result` has everything that was finished, `__cause__` is the first failure."""
+
+    def __init__(self, workflow: str, cause: AgentFlowError, result: RunResult) -> None:
+        super().__init__(f"workflow {workflow!r} failed: {cause}")
+        self.fix = cause.fix
+        self.result = result
+        self.__cause__ = cause
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was interrupted; `result` has everything that was finished. Stops a notebook's "run all" and papermill."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__("The run was interrupted; .result has what was finished.")
+        self.result = result
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the closest known name, else an empty string.
+
+    >>> nearest("clasify", ["classify", "reply"])
+    "; did you mean 'classify'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

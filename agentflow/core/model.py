@@ -1,0 +1,124 @@
+"""The Model port: what a step asks a model, what comes back, and the protocol that a client fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+DEFAULT_MAX_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model, in AgentFlow's own terms.
+
+    Attributes
+    ----------
+    prompt : the user's message.
+    max_tokens : the most tokens that the answer may have; always sent, since Bedrock reserves quota by it.
+    system : the system prompt, or None.
+    temperature : 0 to 1, or None for the model's default.
+    stop_sequences : texts that end the answer.
+    output_schema : a JSON schema that the answer has to follow, or None for free text.
+    seed : makes the local models' sampling repeatable; no model of Bedrock takes one, so None sends nothing.
+    """
+
+    prompt: str
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    system: str | None = None
+    temperature: float | None = None
+    stop_sequences: Sequence[str] = ()
+    output_schema: Mapping[str, Any] | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of a call as Bedrock counts them: `input_tokens` leaves out cached ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0  # the part of cache_write_tokens that is kept for an hour
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent for a call.
+
+    Attributes
+    ----------
+    number : 1 for the first.
+    started_at : in UTC.
+    latency_ms : from sending to the end of the answer or the error.
+    error_code : AWS's code, or the name of the exception where there was no answer; None if it was answered.
+    wait_ms : the pause that followed, before the next attempt.
+    """
+
+    number: int
+    started_at: datetime
+    latency_ms: float
+    error_code: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    wait_ms: float = 0.0
+
+    def followed_by_wait(self, wait_ms: float) -> Attempt:
+        """Return the same attempt with the pause that followed it."""
+        return replace(self, wait_ms=wait_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's answer, with what it took.
+
+    Attributes
+    ----------
+    text : the answer's text; JSON text where an `output_schema` was asked for.
+    model : who answered: the catalog's name, or `local · ...` for a model of the local endpoint.
+    model_id : the Bedrock id or profile that was asked.
+    stop_reason : Bedrock's word: `end_turn`, `max_tokens`, `stop_sequence`, ...
+    latency_ms : of the attempt that was answered.
+    ttft_ms : time to the first token; None unless the answer was streamed.
+    queue_ms : time spent waiting for a free connection.
+    retry_wait_ms : time spent in failed attempts and the pauses after them.
+    cost_usd : what was paid: 0 on the local endpoint, None where the price is not known.
+    bedrock_usd : Bedrock's list price of the same tokens, None where it is not known.
+    price_date : the date of the price list, ISO.
+    """
+
+    text: str
+    model: str
+    model_id: str
+    region: str
+    stop_reason: str
+    usage: Usage
+    latency_ms: float
+    ttft_ms: float | None
+    queue_ms: float
+    retry_wait_ms: float
+    attempts: tuple[Attempt, ...]
+    cost_usd: Decimal | None
+    bedrock_usd: Decimal | None
+    price_date: str
+    request_id: str | None
+
+
+class Model(Protocol):
+    """Whatever answers requests; `BedrockClient` does."""
+
+    def check(self, model: str | None) -> None:
+        """Raise `UnknownModelError` where the name is no model. Sends nothing."""
+
+    async def answer(self, model: str | None, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises
+        ------
+        ModelCallError
+            The call failed, after its retries.
+        """

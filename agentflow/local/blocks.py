@@ -1,0 +1,54 @@
+"""Content blocks as text, the one thing that the models here can read; the same for both wire formats."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from agentflow.local.errors import invalid
+
+IMAGE_NOTE = "[image: this local model cannot see images]"
+
+#: How a file of each image format begins; WebP's four bytes of size lie between its two marks.
+_IMAGE_MARKS = {
+    "png": (b"\x89PNG\r\n\x1a\n", b""),
+    "jpeg": (b"\xff\xd8\xff", b""),
+    "gif": (b"GIF8", b""),
+    "webp": (b"RIFF", b"WEBP"),
+}
+_MARKED_BYTES = 12
+
+
+def image_note(image_format: str, data: str) -> str:
+    """Return what stands for an image, given as base64.
+
+    Raises
+    ------
+    Refusal
+        The bytes are not of that format.
+    """
+    start, end = _IMAGE_MARKS[image_format]
+    try:
+        head = base64.b64decode(data, validate=True)[:_MARKED_BYTES]
+    except (binascii.Error, ValueError):
+        head = b""
+    if not (head.startswith(start) and head.endswith(end)):
+        raise invalid(f"The provided image does not match the specified image format: {image_format}.")
+    return IMAGE_NOTE
+
+
+def document_note(name: str) -> str:
+    """Return what stands for a document."""
+    return f"[document {name}: this local model cannot read documents]"
+
+
+def tool_use_text(name: str, tool_input: Any) -> str:
+    """Return what stands for a tool call of an earlier turn."""
+    return f"[called the tool {name} with {json.dumps(tool_input, ensure_ascii=False)}]"
+
+
+def tool_result_text(result: str, *, failed: bool) -> str:
+    """Return what stands for the result of a tool."""
+    return f"[the tool {'failed' if failed else 'answered'}: {result}]"

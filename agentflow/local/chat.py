@@ -1,0 +1,114 @@
+"""What the endpoint and its models say to each other: a request, and an answer that comes in items.
+
+The wire formats (`converse`, `anthropic`) turn bodies into a `ChatRequest` and items into bytes; a model
+(`llama`, `scripted`) knows nothing of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+
+class StopReason(StrEnum):
+    """Why an answer ended; Converse and Anthropic's body use the same words."""
+
+    END_TURN = "end_turn"
+    MAX_TOKENS = "max_tokens"
+    STOP_SEQUENCE = "stop_sequence"
+    TOOL_USE = "tool_use"
+    CONTEXT_EXCEEDED = "model_context_window_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the conversation, its blocks rendered as text."""
+
+    role: str  # "user" or "assistant"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the answer may call, with the JSON schema of its input."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A request, whichever wire format it came in. None: the request does not say."""
+
+    turns: tuple[Turn, ...]
+    system: str = ""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    seed: int | None = None
+    schema: Mapping[str, Any] | None = None  # the answer must be JSON of this schema
+    forced_tools: tuple[Tool, ...] = ()  # the answer must call one of these
+
+    @property
+    def answer_schema(self) -> Mapping[str, Any] | None:
+        """The JSON schema that the model's text must obey, None for free text."""
+        if len(self.forced_tools) == 1:
+            return self.forced_tools[0].schema
+        if self.forced_tools:
+            return {"anyOf": [_named_call(tool) for tool in self.forced_tools]}
+        return self.schema
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The prompt is read: first item of every answer. A tool's name means that the pieces are its JSON input."""
+
+    input_tokens: int
+    tool_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text, and how many tokens the answer has up to its end."""
+
+    text: str
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last item of every complete answer."""
+
+    reason: StopReason
+    output_tokens: int
+    stop_sequence: str | None = None
+
+
+Item: TypeAlias = Begin | Piece | Finish
+Items: TypeAlias = AsyncGenerator[Item, None]
+
+
+class LocalModel(Protocol):
+    """Something that answers. Closing the generator early stops the work behind it."""
+
+    @property
+    def label(self) -> str:
+        """The name that replies and tables show."""
+
+    def answer(self, request: ChatRequest) -> Items:
+        """Answer one request; refuse it by raising `Refusal` before the first item."""
+
+    def close(self) -> bool:
+        """Stop all work; return whether every thread of the model has ended."""
+
+
+def _named_call(tool: Tool) -> Mapping[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"name": {"const": tool.name}, "input": tool.schema},
+        "required": ["name", "input"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,200 @@
+"""Converse and ConverseStream on the wire: a body to a `ChatRequest`, an answer to a body or to events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from agentflow.local import eventstream
+from agentflow.local.answers import Answer, Timing
+from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
+from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
+from agentflow.local.errors import invalid
+from agentflow.local.facts import ServedModel
+from agentflow.local.shapes import check
+
+
+def parse(body: object, _model: ServedModel) -> ChatRequest:
+    """Return the request in a Converse body.
+
+    Raises
+    ------
+    Refusal
+        Bedrock would not accept this body.
+    """
+    check(body, "Converse")
+    fields = _present(body)
+    settings = _present(fields.get("inferenceConfig"))
+    extra = _present(fields.get("additionalModelRequestFields"))
+    return ChatRequest(
+        turns=_turns(fields),
+        system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
+        max_tokens=settings.get("maxTokens"),
+        temperature=settings.get("temperature"),
+        top_p=settings.get("topP"),
+        stop_sequences=tuple(settings.get("stopSequences", ())),
+        seed=extra["seed"] if isinstance(extra.get("seed"), int) else None,
+        schema=_answer_schema(_present(fields.get("outputConfig"))),
+        forced_tools=_forced_tools(_present(fields.get("toolConfig"))),
+    )
+
+
+def response(answer: Answer, timing: Timing, _model: ServedModel) -> Mapping[str, Any]:
+    """Return the body of a Converse response."""
+    block: Mapping[str, Any] = {"text": answer.text}
+    if answer.begin.tool_name:
+        tool_use = {"toolUseId": _tool_use_id(), "name": answer.begin.tool_name, "input": answer.tool_input}
+        block = {"toolUse": tool_use}
+    return {
+        "output": {"message": {"role": "assistant", "content": [block]}},
+        "stopReason": answer.finish.reason,
+        **_accounts(answer.begin, answer.finish, timing),
+    }
+
+
+def headers(_answer: Answer, _timing: Timing) -> Mapping[str, str]:
+    """Return the headers of a response beyond the common ones: Converse has none."""
+    return {}
+
+
+def opening(begin: Begin, _model: ServedModel) -> bytes:
+    """Return the events before the first text. Only a tool's block is announced by `contentBlockStart`."""
+    frames = eventstream.event("messageStart", {"role": "assistant"})
+    if begin.tool_name:
+        start = {"toolUse": {"toolUseId": _tool_use_id(), "name": begin.tool_name}}
+        frames += eventstream.event("contentBlockStart", {"contentBlockIndex": 0, "start": start})
+    return frames
+
+
+def delta(piece: Piece, begin: Begin) -> bytes:
+    """Return the event of one piece of text or of a tool's input."""
+    change: Mapping[str, Any] = {"toolUse": {"input": piece.text}} if begin.tool_name else {"text": piece.text}
+    return eventstream.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": change})
+
+
+def closing(begin: Begin, finish: Finish, timing: Timing) -> bytes:
+    """Return the events after the last text; usage comes last of all, in `metadata`."""
+    return (
+        eventstream.event("contentBlockStop", {"contentBlockIndex": 0})
+        + eventstream.event("messageStop", {"stopReason": finish.reason})
+        + eventstream.event("metadata", _accounts(begin, finish, timing))
+    )
+
+
+def _accounts(begin: Begin, finish: Finish, timing: Timing) -> Mapping[str, Any]:
+    usage = {
+        "inputTokens": begin.input_tokens,
+        "outputTokens": finish.output_tokens,
+        "totalTokens": begin.input_tokens + finish.output_tokens,
+    }
+    return {"usage": usage, "metrics": {"latencyMs": timing.latency_ms}}
+
+
+def _tool_use_id() -> str:
+    return f"tooluse_{uuid4().hex[:22]}"
+
+
+def _present(fields: Any) -> Mapping[str, Any]:
+    """Return the members that are not null; AWS reads null as absent."""
+    return {name: value for name, value in fields.items() if value is not None} if isinstance(fields, dict) else {}
+
+
+def _turns(fields: Mapping[str, Any]) -> tuple[Turn, ...]:
+    messages = fields.get("messages", ())
+    if not messages or messages[0]["role"] != "user":
+        raise invalid(
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
+        )
+    turns: list[Turn] = []
+    for number, message in enumerate(messages):
+        if message["role"] not in ("user", "assistant"):
+            raise invalid("This model doesn't support the system role in messages. Use the system field instead.")
+        if turns and turns[-1].role == message["role"]:
+            raise invalid(
+                "A conversation must alternate between user and assistant roles. Make sure the conversation "
+                "alternates between user and assistant roles and try again."
+            )
+        turns.append(Turn(message["role"], _message_text(message["content"], number, "toolConfig" in fields)))
+    return tuple(turns)
+
+
+def _message_text(blocks: Iterable[Mapping[str, Any]], number: int, has_tools: bool) -> str:
+    texts = []
+    for place, given in enumerate(blocks):
+        block = _present(given)
+        where = f"messages.{number}.content.{place}"
+        if "text" in block and not block["text"].strip():
+            raise invalid(
+                f"The text field in the ContentBlock object at {where} is blank. Add text to the text field, "
+                "and try again."
+            )
+        if not has_tools and block.keys() & {"toolUse", "toolResult"}:
+            raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+        texts.append(_block_text(block, where))
+    if not texts:
+        raise invalid(
+            f"The content field in the Message object at messages.{number} is empty. Add a ContentBlock object to the "
+            "content field and try again."
+        )
+    return "\n".join(filter(None, texts))
+
+
+def _block_text(block: Mapping[str, Any], where: str) -> str:
+    kind, value = next(iter(_present(block).items()))
+    if kind not in _TEXT_OF_BLOCK:
+        raise invalid(f"This model doesn't support the {kind} content block at {where}. Remove it and try again.")
+    return _TEXT_OF_BLOCK[kind](value)
+
+
+def _image_text(image: Mapping[str, Any]) -> str:
+    data = image["source"].get("bytes")
+    if data is None:
+        raise invalid("This local endpoint cannot fetch images from Amazon S3. Send the image's bytes instead.")
+    return image_note(image["format"], data)
+
+
+def _tool_result_text(result: Mapping[str, Any]) -> str:
+    parts = (_block_text(block, "toolResult") for block in result["content"])
+    return tool_result_text("\n".join(parts), failed=result.get("status") == "error")
+
+
+_TEXT_OF_BLOCK: Mapping[str, Callable[[Any], str]] = {
+    "text": str,
+    "json": lambda value: json.dumps(value, ensure_ascii=False),
+    "image": _image_text,
+    "document": lambda document: document_note(document["name"]),
+    "toolUse": lambda call: tool_use_text(call["name"], call["input"]),
+    "toolResult": _tool_result_text,
+    "guardContent": lambda guarded: _block_text(guarded, "guardContent") if "text" in guarded else "",
+    "reasoningContent": lambda _reasoning: "",
+    "cachePoint": lambda _point: "",
+}
+
+
+def _answer_schema(output: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if not (text_format := output.get("textFormat")):
+        return None
+    try:
+        schema = json.loads(text_format["structure"]["jsonSchema"]["schema"])
+    except ValueError:
+        schema = None
+    if not isinstance(schema, dict):
+        raise invalid("The schema in outputConfig.textFormat.structure.jsonSchema is not a JSON object.")
+    return schema
+
+
+def _forced_tools(config: Mapping[str, Any]) -> tuple[Tool, ...]:
+    specs = [tool["toolSpec"] for tool in config.get("tools", ()) if tool.get("toolSpec")]
+    tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs)
+    choice = _present(config.get("toolChoice"))
+    if "any" in choice:
+        return tools
+    if "tool" not in choice:
+        return ()
+    chosen = tuple(tool for tool in tools if tool.name == choice["tool"]["name"])
+    if not chosen:
+        raise invalid(f"The tool {choice['tool']['name']} in toolConfig.toolChoice is not one of toolConfig.tools.")
+    return chosen

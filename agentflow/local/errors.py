@@ -1,0 +1,47 @@
+"""The two errors of this room: one for the person who starts the endpoint, one for the client that calls it."""
+
+from __future__ import annotations
+
+INSTALL = 'pip install "agentflow-bedrock[local]"'
+
+#: HTTP status of each error code (service model bedrock-runtime 2023-09-30; the last three are AWS's common errors).
+STATUS_BY_CODE = {
+    "AccessDeniedException": 403,
+    "ValidationException": 400,
+    "ResourceNotFoundException": 404,
+    "ThrottlingException": 429,
+    "ServiceQuotaExceededException": 400,
+    "ModelNotReadyException": 429,
+    "ModelTimeoutException": 408,
+    "ModelErrorException": 424,
+    "ModelStreamErrorException": 424,
+    "InternalServerException": 500,
+    "ServiceUnavailableException": 503,
+    "ExpiredTokenException": 403,
+    "SerializationException": 400,
+    "UnknownOperationException": 404,
+}
+
+
+class LocalEndpointError(RuntimeError):
+    """The local endpoint cannot start; the message says why and what to do next."""
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer on the wire, not a failure of this program
+    """A request that gets an error of Bedrock's instead of an answer."""
+
+    def __init__(self, code: str, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status or STATUS_BY_CODE[code]
+
+
+def invalid(message: str) -> Refusal:
+    """Return Bedrock's commonest refusal."""
+    return Refusal("ValidationException", message)
+
+
+def missing_package(error: ImportError) -> LocalEndpointError:
+    """Return the error for a package of the extra `local` that is not installed."""
+    return LocalEndpointError(f"The local endpoint needs the package {error.name}: run {INSTALL}")

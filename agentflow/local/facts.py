@@ -1,0 +1,55 @@
+"""Which models the endpoint pretends to serve. The caller hands these facts in: the catalog lies in a room above."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agentflow.local.errors import invalid
+
+_ARN = re.compile(
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:(?:[0-9]{12}:inference-profile|:foundation-model)/(?P<id>[^/]+)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of Bedrock, as far as the endpoint must know it."""
+
+    model_id: str  # the bare id, without a geography
+    profiles: tuple[str, ...]  # geographies of its inference profiles, such as "us", "eu", "global"
+    on_demand: bool  # whether the bare id can be called
+    context_tokens: int
+    max_output_tokens: int
+
+
+class ServedModels:
+    """The models by every name that a client may call them."""
+
+    def __init__(self, models: Iterable[ServedModel]) -> None:
+        self._by_id: dict[str, ServedModel] = {}
+        for model in models:
+            self._by_id[model.model_id] = model
+            self._by_id.update({f"{profile}.{model.model_id}": model for profile in model.profiles})
+
+    def find(self, name: str) -> ServedModel:
+        """Return the model of a bare id, a profile's id or the ARN of either.
+
+        Raises
+        ------
+        Refusal
+            Nothing has that name, or it is the bare id of a model that only a profile may call.
+        """
+        arn = _ARN.fullmatch(name)
+        model = self._by_id.get(arn["id"] if arn else name)
+        if model is None:
+            raise invalid("The provided model identifier is invalid.")
+        if not model.on_demand and (arn["id"] if arn else name) == model.model_id:
+            # Bedrock writes this apostrophe as U+2019, and clients match the sentence.
+            message = (
+                f"Invocation of model ID {name} with on-demand throughput isn\u2019t supported. Retry your request "
+                "with the ID or ARN of an inference profile that contains this model."
+            )
+            raise invalid(message)
+        return model

@@ -1,0 +1,184 @@
+"""Run the endpoint in this process: load a model, listen, tell the URL, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentflow.local.errors import LocalEndpointError, missing_package
+from agentflow.local.facts import ServedModel, ServedModels
+
+if TYPE_CHECKING:
+    from agentflow.local.chat import LocalModel
+
+HOST = "127.0.0.1"
+
+_PORTS_TRIED = 100
+_BACKLOG = 1024  # connections that wait to be accepted
+_GRACE_SECONDS = 0.5  # for answers in work when the endpoint stops
+
+
+def serve(
+    model: str, port: int, models: Sequence[ServedModel], *, parent: bool = False, script: Path | None = None
+) -> int:
+    """Serve until Ctrl-C, SIGTERM or, with `parent`, the end of stdin; the first line on stdout names the URL.
+
+    Parameters
+    ----------
+    model : str
+        ``smollm2``, ``scripted`` or the path of a GGUF file.
+    port : int
+        0 for any free port. Where the port is taken the next free one is used.
+    models : sequence of ServedModel
+        Bedrock's models that the endpoint pretends to serve.
+    parent : bool, default False
+        Another process waits for the URL and holds the other end of stdin: end when it ends, even if it is killed.
+    script : Path, optional
+        A JSON file for the scripted model (`agentflow.local.scripted.Script`).
+
+    Returns
+    -------
+    int
+        The exit code, 0: being stopped is how this ends.
+
+    Raises
+    ------
+    LocalEndpointError
+        The model cannot be loaded; the message says what to do.
+    """
+    if parent:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    _interrupt_on_signals()
+    local_model: LocalModel | None = None
+    try:
+        local_model = load_model(model, script)
+        _interrupt_on_signals()  # llama.cpp has put its own handlers in their place
+        asyncio.run(_run(local_model, port, ServedModels(models), parent=parent))
+    except KeyboardInterrupt:
+        pass
+    if local_model is not None and not local_model.close():
+        # A thread in llama.cpp, at work on a long prompt, cannot be interrupted, and Python would wait for it.
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+def load_model(model: str, script: Path | None = None) -> LocalModel:
+    """Return the model of a name, ready to answer.
+
+    Raises
+    ------
+    LocalEndpointError
+        There is no such model, or it cannot be loaded.
+    """
+    if model == "scripted":
+        return _scripted(script)
+    if script is not None:
+        raise LocalEndpointError(f"A script is for the model `scripted`, not for `{model}`: add --model scripted.")
+    from agentflow.local.llama import LlamaModel
+    from agentflow.local.weights import LABEL, fetch_smollm2
+
+    if model == "smollm2":
+        return LlamaModel(fetch_smollm2(), label=LABEL)
+    path = Path(model).expanduser()
+    if not path.is_file():
+        raise LocalEndpointError(f"There is no model `{model}`: use smollm2, scripted or the path of a .gguf file.")
+    return LlamaModel(path)
+
+
+def _scripted(script: Path | None) -> LocalModel:
+    from agentflow.local.scripted import Script, ScriptedModel
+
+    if script is None:
+        return ScriptedModel()
+    try:
+        return ScriptedModel(Script.model_validate_json(script.read_bytes()))
+    except (OSError, ValueError) as error:  # pydantic's error is a ValueError
+        raise LocalEndpointError(f"The script {script} cannot be used: {error}") from error
+
+
+async def _run(model: LocalModel, port: int, served: ServedModels, *, parent: bool) -> None:
+    try:
+        from aiohttp import web
+    except ImportError as error:
+        raise missing_package(error) from error
+    from agentflow.local.server import Endpoint
+    from agentflow.local.shapes import service_model
+
+    service_model()  # read now, so that the first request does not wait for it
+    stop = _stop_on_signals(asyncio.get_running_loop())
+    # Without handler_cancellation a model would go on answering a client that has hung up.
+    runner = web.AppRunner(
+        Endpoint(model, served).app(), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE_SECONDS
+    )
+    await runner.setup()
+    try:
+        listener = listen(port)
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        _tell(listener.getsockname()[1], port, model.label, parent=parent)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket on this machine's own address, at the port or, where it is taken, the next free one.
+
+    Raises
+    ------
+    LocalEndpointError
+        A hundred ports are taken.
+    """
+    for candidate in range(port, min(port + _PORTS_TRIED, 65_536)) if port else [0]:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if os.name == "posix":  # elsewhere this option would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, candidate))
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+        else:
+            return listener
+    raise LocalEndpointError(f"No port from {port} on is free on {HOST}: name another with --port, or 0 for any.")
+
+
+def _tell(port: int, wanted: int, label: str, *, parent: bool) -> None:
+    url = f"http://{HOST}:{port}"
+    lines = [f"AgentFlow local Bedrock endpoint: {url} ({label})"]
+    if wanted not in (0, port):
+        lines.append(f"Port {wanted} is taken, so it is {port}.")
+    if not parent:
+        lines += [
+            f"Use it:  export BEDROCK_ENDPOINT_URL={url}",
+            "Ctrl-C stops it.",
+        ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGINT raise KeyboardInterrupt: Python's own way, and good while nothing is served yet."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    return stop
+
+
+def _end_with_stdin() -> None:
+    # os.read, not sys.stdin: a thread that blocks in a buffered reader makes the interpreter's end a fatal error.
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,138 @@
+"""Bedrock's Converse wire format: the only code that knows its keys. Requests out, answers and stream events in.
+
+Source of the shapes: botocore's service model `bedrock-runtime`, operations Converse and ConverseStream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentflow.core.model import Request, Usage
+
+ANSWER_TOOL = "answer"
+
+# What Bedrock's structured output refuses (User Guide, structured-output); pydantic checks the answer for it again.
+_REFUSED_KEYWORDS = frozenset(
+    {
+        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+        "minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems", "default",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a response holds: the text (JSON text, where a schema was asked for), why it ended, the tokens."""
+
+    text: str
+    stop_reason: str
+    usage: Usage
+
+
+def request_body(request: Request, *, json_schema: bool, seed: int | None = None) -> dict[str, Any]:
+    """Return the arguments of boto3's `converse` and `converse_stream`, but for `modelId`.
+
+    Parameters
+    ----------
+    json_schema : the model takes an output schema as such; else it goes as a tool that the model has to call.
+    seed : sent as an additional field; for the local endpoint only.
+    """
+    inference: dict[str, Any] = {"maxTokens": request.max_tokens}
+    if request.temperature is not None:
+        inference["temperature"] = request.temperature
+    if request.stop_sequences:
+        inference["stopSequences"] = list(request.stop_sequences)
+    body: dict[str, Any] = {
+        "messages": [{"role": "user", "content": [{"text": request.prompt}]}],
+        "inferenceConfig": inference,
+    }
+    if request.system:
+        body["system"] = [{"text": request.system}]
+    if seed is not None:
+        body["additionalModelRequestFields"] = {"seed": seed}
+    if request.output_schema is not None:
+        schema = _accepted(request.output_schema)
+        if json_schema:
+            structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
+            body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
+        else:
+            specification = {"name": ANSWER_TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}
+            body["toolConfig"] = {
+                "tools": [{"toolSpec": specification}],
+                "toolChoice": {"tool": {"name": ANSWER_TOOL}},
+            }
+    return body
+
+
+def _accepted(schema: Any) -> Any:
+    """Return a JSON schema without the keywords that Bedrock refuses, closed to further properties."""
+    if isinstance(schema, list):
+        return [_accepted(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    accepted: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in {"properties", "$defs"}:  # their keys are names, not keywords
+            accepted[keyword] = {name: _accepted(item) for name, item in value.items()}
+        elif keyword not in _REFUSED_KEYWORDS:
+            accepted[keyword] = _accepted(value)
+    if accepted.get("type") == "object":
+        accepted["additionalProperties"] = False
+    return accepted
+
+
+def parse_response(response: Mapping[str, Any]) -> Answer:
+    """Read a Converse response; content blocks of unknown kinds are passed over."""
+    texts = []
+    for block in response["output"]["message"]["content"]:
+        if "text" in block:
+            texts.append(block["text"])
+        elif block.get("toolUse", {}).get("name") == ANSWER_TOOL:
+            texts.append(json.dumps(block["toolUse"]["input"]))
+    return Answer("".join(texts), response["stopReason"], _usage(response["usage"]))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    written_1h = sum(part["inputTokens"] for part in usage.get("cacheDetails", ()) if part["ttl"] == "1h")
+    return Usage(
+        input_tokens=usage["inputTokens"],
+        output_tokens=usage["outputTokens"],
+        cache_read_tokens=usage.get("cacheReadInputTokens", 0),
+        cache_write_tokens=usage.get("cacheWriteInputTokens", 0),
+        cache_write_1h_tokens=written_1h,
+    )
+
+
+@dataclass
+class StreamReader:
+    """Takes in the events of a ConverseStream, one by one, until `complete`.
+
+    botocore reports no error for a stream that ends early, so an answer counts only when its stop reason and its
+    usage have come; the usage comes last.
+    """
+
+    _texts: list[str] = field(default_factory=list)
+    _stop_reason: str | None = None
+    _usage: Usage | None = None
+
+    def take(self, event: Mapping[str, Any]) -> str:
+        """Read one event and return the text that it adds; empty for most kinds."""
+        if delta := event.get("contentBlockDelta", {}).get("delta"):
+            text: str = delta.get("text", "") or delta.get("toolUse", {}).get("input", "")
+            self._texts.append(text)
+            return text
+        if "messageStop" in event:
+            self._stop_reason = event["messageStop"]["stopReason"]
+        elif "metadata" in event:
+            self._usage = _usage(event["metadata"]["usage"])
+        return ""
+
+    @property
+    def complete(self) -> Answer | None:
+        """The answer; None while the stream has not come to its end."""
+        if self._stop_reason is None or self._usage is None:
+            return None
+        return Answer("".join(self._texts), self._stop_reason, self._usage)

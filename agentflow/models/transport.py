@@ -1,0 +1,136 @@
+"""The connection to one Bedrock endpoint: boto3's client, and the threads that its blocking calls run on.
+
+boto3 has no asyncio, so every call runs on a thread. The threads are as many as the connections: more would open
+connections that are thrown away again, fewer would leave connections idle.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from agentflow.core.errors import CredentialsError
+from agentflow.utils.threads import DaemonPool
+
+if TYPE_CHECKING:
+    import botocore.session
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 300  # Converse sends no byte until the answer is complete
+LOCAL = "local"
+
+
+class Target(NamedTuple):
+    """Where calls go. `endpoint_url` is None for Amazon's own, or `local`, or a URL."""
+
+    region: str
+    endpoint_url: str | None
+    profile: str | None
+    max_connections: int
+
+
+class Transport:
+    """boto3's client for a target, and its threads. Made at the first call, shared by all clients of the process."""
+
+    def __init__(self, target: Target) -> None:
+        self.pool = DaemonPool(target.max_connections, "agentflow-bedrock")
+        self._target = target
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self.endpoint_url: str | None = None if target.endpoint_url == LOCAL else target.endpoint_url
+
+    def client(self) -> Any:
+        """Return boto3's client; starts the local endpoint where that is the target. Blocks: call it on a thread.
+
+        Raises
+        ------
+        CredentialsError
+            The profile does not exist.
+        LocalEndpointError
+            The local endpoint does not start.
+        """
+        with self._lock:
+            url = self._target.endpoint_url
+            if url == LOCAL:
+                from agentflow.local.launch import local_endpoint_url
+
+                url = local_endpoint_url()  # a new one, where the last has died
+            if self._client is None or url != self.endpoint_url:
+                self.endpoint_url = url
+                self._client = self._new_client(url)
+            return self._client
+
+    def _new_client(self, url: str | None) -> Any:
+        import botocore.session
+        from botocore.config import Config
+
+        from agentflow import __version__
+
+        on_this_machine = is_loopback(url)
+        config = Config(
+            # One request an attempt: the retries are ours, and each is seen as an attempt in the tables.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=self._target.max_connections,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            tcp_keepalive=True,
+            user_agent_extra=f"agentflow/{__version__}",
+            # An endpoint on this machine gets neither real keys (nor a bearer key, which needs https) nor a proxy.
+            **({"signature_version": "v4", "proxies": {}} if on_this_machine else {}),
+        )
+        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
+        try:
+            return _session(existing_profile(self._target.profile)).create_client(
+                "bedrock-runtime", region_name=self._target.region, endpoint_url=url, config=config, **keys
+            )
+        except botocore.exceptions.ProfileNotFound as error:
+            known = ", ".join(botocore.session.Session().available_profiles) or "none"
+            raise CredentialsError(
+                f"There is no AWS profile {self._target.profile!r}.",
+                fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
+            ) from error
+
+
+@cache
+def transport(target: Target) -> Transport:
+    """Return the one transport of the process for a target."""
+    return Transport(target)
+
+
+def _session(profile: str | None) -> botocore.session.Session:
+    """Return a session with that profile. The profile was already chosen: botocore is not to read AWS_PROFILE again."""
+    import botocore.session
+
+    return botocore.session.Session(session_vars={"profile": (None, None, profile, None)})
+
+
+def existing_profile(profile: str | None) -> str | None:
+    """Return a profile's name, or None for a `default` that does not exist, as on a machine with a role."""
+    if profile == "default" and profile not in _session(None).available_profiles:
+        return None
+    return profile
+
+
+def profile_region(profile: str | None) -> str | None:
+    """Return the region that the AWS configuration names for a profile, if any."""
+    import botocore.exceptions
+
+    try:
+        region: str | None = _session(existing_profile(profile)).get_scoped_config().get("region")
+    except botocore.exceptions.ProfileNotFound:
+        return None  # the first call says so, with the fix
+    return region
+
+
+def is_loopback(url: str | None) -> bool:
+    """Return whether a URL leads to this machine."""
+    host = urlsplit(url).hostname if url else None
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Jupyter itself: what `%load_ext agentflow` brings."""

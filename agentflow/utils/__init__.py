@@ -1,0 +1,1 @@
+"""What every room may use: settings from the environment, and logging."""

@@ -1,0 +1,128 @@
+"""The environment variables that AgentFlow knows, and the only place that reads or sets them.
+
+A setting is looked up in one order: an argument of the call (the caller's business), the process environment,
+`.env` in the current folder, the default below. An empty value counts as not set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: its default (None: not set), and what it does, with the unit."""
+
+    default: str | None
+    meaning: str
+
+
+VARIABLES: Mapping[str, Variable] = {
+    "AWS_REGION": Variable(None, "AWS region of the client"),
+    "AWS_DEFAULT_REGION": Variable(None, "AWS region, read where AWS_REGION is not set"),
+    "AWS_PROFILE": Variable(None, "profile of the AWS configuration; `default` without such a profile counts as unset"),
+    "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
+    "AGENTFLOW_MAX_RETRIES": Variable("3", "retries of a failed model call, beyond its first attempt"),
+    "AGENTFLOW_TIMEOUT": Variable("300", "seconds that a workflow may run"),
+    "BEDROCK_ENDPOINT_URL": Variable(None, "URL of a Bedrock endpoint, or `local` for AgentFlow's own"),
+    "BEDROCK_MAX_CONNECTIONS": Variable("10", "model calls in flight at once"),
+    "AGENTFLOW_LOCAL_MODEL": Variable("smollm2", "model of the local endpoint: `smollm2`, `scripted` or a .gguf file"),
+    "AGENTFLOW_LOCAL_URL": Variable(None, "URL of a local endpoint that already runs; set for child processes"),
+}
+
+
+class SettingError(ValueError):
+    """An environment variable or a line of `.env` has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it came from: ``environment``, ``.env`` or ``default``."""
+
+    name: str
+    value: str | None
+    source: str
+
+    def number(self, *, at_least: float) -> float:
+        """Return the value as a number.
+
+        Raises
+        ------
+        SettingError
+            The value is not a number, or is below `at_least`.
+        """
+        try:
+            number = float(self.value or "")
+        except ValueError:
+            number = float("nan")
+        if not at_least <= number < float("inf"):
+            message = (
+                f"{self.name}={self.value} (from {self.source}) is not a number of at least {at_least:g}: "
+                f"set it to one, or remove it for the default {VARIABLES[self.name].default}."
+            )
+            raise SettingError(message)
+        return number
+
+    def whole_number(self, *, at_least: int) -> int:
+        """Return the value as a whole number.
+
+        Raises
+        ------
+        SettingError
+            The value is not a whole number, or is below `at_least`.
+        """
+        number = self.number(at_least=at_least)
+        if number != int(number):
+            message = f"{self.name}={self.value} (from {self.source}) is not a whole number: set it to one."
+            raise SettingError(message)
+        return int(number)
+
+
+def setting(name: str) -> Setting:
+    """Look up one known variable: process environment, then `.env`, then its default.
+
+    Raises
+    ------
+    KeyError
+        The name is not in `VARIABLES`.
+    """
+    variable = VARIABLES[name]
+    if value := os.environ.get(name, "").strip():
+        return Setting(name, value, "environment")
+    if value := _dotenv().get(name, ""):
+        return Setting(name, value, ".env")
+    return Setting(name, variable.default, "default")
+
+
+def export(name: str, value: str) -> None:
+    """Set a known variable for this process and the ones it starts."""
+    if name not in VARIABLES:
+        raise KeyError(name)
+    os.environ[name] = value
+
+
+def _dotenv() -> Mapping[str, str]:
+    """Return the known names of `.env` in the current folder; an empty mapping where there is no such file."""
+    path = Path.cwd() / ".env"
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return _read_dotenv(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_dotenv(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, str]:
+    """Parse a `.env` file, again only after it changed (the two unused arguments are the cache's key)."""
+    from dotenv import dotenv_values
+
+    known = {}
+    for name, value in dotenv_values(path, interpolate=False).items():
+        # python-dotenv keeps `NAME=  # comment` as the value "# comment"; none of our values begins with a hash.
+        if name in VARIABLES and value and not value.startswith("#"):
+            known[name] = value.strip()
+    return known

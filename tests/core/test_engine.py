@@ -1,0 +1,250 @@
+"""One run: concurrency, timeouts, failures, interrupts, events."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextvars import ContextVar
+
+import pytest
+
+from agentflow import Workflow, WorkflowConfig, WorkflowError
+from agentflow.core.errors import DefinitionError, StepError, WorkflowTimeoutError
+from agentflow.core.events import RunFinished, RunStarted, StepFinished, StepStarted
+
+
+class Gate:
+    """Counts how many steps are inside at once, and lets them out together."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.inside = 0
+        self.peak = 0
+        self._all_in = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        self.inside += 1
+        self.peak = max(self.peak, self.inside)
+        if self.inside == self.size:
+            self._all_in.set()
+        await self._all_in.wait()
+
+
+async def test_independent_steps_run_at_once() -> None:
+    gate = Gate(3)
+    workflow = Workflow("parallel")
+    for name in "abc":
+        workflow.add_step(name, gate.pass_through)
+    result = await asyncio.wait_for(workflow.execute(), 5)
+    assert (result.status, gate.peak) == ("ok", 3)
+
+
+@pytest.mark.parametrize(("config", "peak"), [({"enable_parallel": False}, 1), ({"max_concurrency": 2}, 2), ({}, 6)])
+async def test_concurrency_is_limited(config: WorkflowConfig, peak: int) -> None:
+    now = highest = 0
+
+    async def step() -> None:
+        nonlocal now, highest
+        now += 1
+        highest = max(highest, now)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        now -= 1
+
+    workflow = Workflow(config)
+    for name in "abcdef":
+        workflow.add_step(name, step)
+    await workflow.execute()
+    assert highest == peak
+
+
+async def test_a_step_starts_when_its_own_inputs_are_there() -> None:
+    """`quick_next` does not wait for `slow`, which stands on the same level as `quick`."""
+    done = asyncio.Event()
+
+    async def slow() -> str:
+        await asyncio.wait_for(done.wait(), 5)
+        return "slow"
+
+    async def quick() -> str:
+        return "quick"
+
+    async def quick_next(quick: str) -> None:
+        assert quick
+        done.set()
+
+    workflow = Workflow("no levels")
+    workflow.add_step("slow", slow)
+    workflow.add_step("quick", quick)
+    workflow.add_step("quick_next", quick_next)
+    assert (await workflow.execute()).status == "ok"
+
+
+async def test_sync_functions_run_off_the_event_loop_with_the_callers_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("seen")
+    barrier = threading.Barrier(20)
+
+    def step() -> tuple[str, bool]:
+        barrier.wait(5)
+        return variable.get(), threading.current_thread() is threading.main_thread()
+
+    workflow = Workflow("threads")
+    for number in range(20):
+        workflow.add_step(f"s{number}", step)
+    assert set((await workflow.execute()).outputs.values()) == {("seen", False)}
+
+
+async def test_a_failure_cancels_the_others_and_keeps_what_was_finished() -> None:
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    def fail(ready: int) -> None:
+        raise ValueError(f"no {ready}")
+
+    workflow = Workflow("failing")
+    workflow.add_step("ready", lambda: 1)
+    workflow.add_step("hang", hang)
+    workflow.add_step("fail", fail)
+    workflow.add_step("after", lambda fail: fail)
+    with pytest.raises(WorkflowError, match="workflow 'failing' failed: Step 'fail' failed: ValueError: no 1") as error:
+        await workflow.execute()
+    result = error.value.result
+    assert result is workflow.last_result
+    assert {row.step: row.status.value for row in result.rows.values()} == {
+        "ready": "ok", "hang": "cancelled", "fail": "failed", "after": "not run",
+    }  # fmt: skip
+    assert result.outputs == {"ready": 1}
+    assert isinstance(error.value.__cause__, StepError)
+    assert isinstance(error.value.__cause__.__cause__, ValueError)
+
+
+async def test_on_error_continue_runs_all_that_can_still_run() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    workflow = Workflow(WorkflowConfig(name="going on", on_error="continue"))
+    workflow.add_step("fail", fail)
+    workflow.add_step("needs_it", lambda fail: fail)
+    workflow.add_step("other", lambda: 1)
+    workflow.add_step("next", lambda other: other + 1)
+    with pytest.raises(WorkflowError) as error:
+        await workflow.execute()
+    assert error.value.result.outputs == {"other": 1, "next": 2}
+
+
+async def test_a_timeout_names_the_hung_step() -> None:
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    workflow = Workflow(WorkflowConfig(name="slow", timeout_seconds=0.05))
+    workflow.add_step("fine", lambda: 1)
+    workflow.add_step("hung", hang)
+    with pytest.raises(WorkflowError, match=r"longer than its 0\.05 s, in step 'hung'.*timeout_seconds") as error:
+        await workflow.execute()
+    assert isinstance(error.value.__cause__, WorkflowTimeoutError)
+
+
+async def test_cancelling_execute_leaves_a_partial_result() -> None:
+    workflow = Workflow("cancelled")
+    started = asyncio.Event()
+
+    async def hang(first: int) -> None:
+        started.set()
+        await asyncio.sleep(60 * first)
+
+    workflow.add_step("first", lambda: 1)
+    workflow.add_step("hang", hang)
+    task = asyncio.create_task(workflow.execute())
+    await asyncio.wait_for(started.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert workflow.last_result is not None
+    assert (workflow.last_result.status, workflow.last_result.outputs) == ("interrupted", {"first": 1})
+
+
+async def test_run_works_where_a_loop_already_runs_but_not_inside_a_step() -> None:
+    workflow = Workflow("outer")
+    workflow.add_step("a", lambda: 1)
+    assert workflow.run().status == "ok"
+
+    async def nested() -> None:
+        workflow.run()
+
+    outer = Workflow("nested")
+    outer.add_step("nested", nested)
+    with pytest.raises(WorkflowError, match=r"run\(\) was called inside a step") as error:
+        outer.run()
+    assert isinstance(error.value.__cause__, StepError)
+    assert isinstance(error.value.__cause__.__cause__, DefinitionError)
+
+
+async def test_stream_yields_the_events_of_a_run() -> None:
+    workflow = Workflow("events")
+    workflow.add_step("a", lambda: 1)
+    workflow.add_step("b", lambda a: a + 1)
+    events = [event async for event in workflow.stream()]
+    assert [type(event) for event in events] == [
+        RunStarted, StepStarted, StepFinished, StepStarted, StepFinished, RunFinished,
+    ]  # fmt: skip
+
+
+async def test_leaving_a_stream_early_cancels_the_run() -> None:
+    cancelled = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    workflow = Workflow("left")
+    workflow.add_step("hang", hang)
+    stream = workflow.stream()
+    async for event in stream:
+        if isinstance(event, StepStarted):
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    await asyncio.wait_for(cancelled.wait(), 5)
+
+
+async def test_a_thousand_steps_in_a_chain_and_side_by_side() -> None:
+    workflow = Workflow("large")
+    workflow.add_step("s0", lambda: 0)
+    for number in range(1, 1000):
+        workflow.add_step(f"s{number}", lambda before: before + 1, {"before": workflow.steps[f"s{number - 1}"]})
+    for number in range(1000):
+        workflow.add_step(f"w{number}", lambda: 1)
+    outputs = (await workflow.execute()).outputs
+    assert outputs["s999"] == 999
+    assert len(outputs) == 2000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_ctrl_c_stops_a_script_at_once_and_keeps_what_was_done() -> None:
+    """Also while a sync step sits in a thread that nothing can stop."""
+    script = textwrap.dedent("""
+        import time
+        from agentflow import RunInterrupted, Workflow
+        workflow = Workflow("script")
+        workflow.add_step("first", lambda: 1)
+        workflow.add_step("hang", lambda first: (print("running", flush=True), time.sleep(60)))
+        try:
+            workflow.run()
+        except RunInterrupted as error:
+            print(error.result.status, error.result.outputs, flush=True)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    sent = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=10)
+    assert output == "interrupted {'first': 1}\n"
+    assert (process.returncode, time.monotonic() - sent < 5) == (0, True)
