@@ -68,6 +68,11 @@ class Workflow:
     ----------
     config : a name, or a `WorkflowConfig`.
 
+    Raises
+    ------
+    DefinitionError
+        `config` is neither.
+
     Notes
     -----
     Names are the wiring: `{classify}` in a prompt, or a parameter `classify` of a Python step, is the output of the
@@ -84,6 +89,10 @@ class Workflow:
 
     def __init__(self, config: WorkflowConfig | str) -> None:
         self.config = WorkflowConfig(name=config) if isinstance(config, str) else config
+        if not isinstance(self.config, WorkflowConfig):
+            raise DefinitionError(
+                f"Workflow({config!r}): that is no configuration.", fix="Give a name or a WorkflowConfig."
+            )
         self.steps: dict[str, Step] = {}
         self.last_result: RunResult | None = None
         self._plan: Plan | None = None

@@ -168,7 +168,7 @@ _TEXT_OF_BLOCK: Mapping[str, Callable[[Any], str]] = {
     "document": lambda document: document_note(document["name"]),
     "toolUse": lambda call: tool_use_text(call["name"], call["input"]),
     "toolResult": _tool_result_text,
-    "guardContent": lambda guarded: _block_text(guarded, "guardContent") if "text" in guarded else "",
+    "guardContent": lambda guarded: _present(guarded.get("text")).get("text", ""),
     "reasoningContent": lambda _reasoning: "",
     "cachePoint": lambda _point: "",
 }

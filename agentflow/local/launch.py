@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections import deque
 from typing import IO
 
@@ -44,6 +43,8 @@ def local_endpoint_url() -> str:
 
 
 def _answers(url: str) -> bool:
+    import urllib.request  # here, since it takes most of the time that importing this module would take
+
     # Past any proxy of the environment: it could not reach this machine's own address.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -80,7 +81,7 @@ def _start(model: str) -> str:
     if url is None:
         relay.join(_STOP_SECONDS)
         _stop()
-        reason = complaints[-1] if complaints else f"it ended with exit code {process.returncode}"
+        reason = complaints[-1].removeprefix("agentflow: ") if complaints else f"exit code {process.returncode}"
         raise LocalEndpointError(f"The local endpoint did not start: {reason}")
     return url
 

@@ -27,8 +27,9 @@ TOP_P = 0.9
 MAX_TOKENS = 1024
 REPEAT_PENALTY = 1.0
 
-_CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 0.5
 _MAGIC = b"GGUF"
+_SEEDS = 2**32 - 1  # llama.cpp takes 32 bits, and all of them set means any seed
 
 Chunk = Mapping[str, Any]
 
@@ -75,7 +76,7 @@ class LlamaModel:
             hung_up.set()
 
     def close(self) -> bool:
-        """End the answers in work; return whether all of them ended within a second.
+        """End the answers in work; return whether all of them ended in time.
 
         A thread that reads a long prompt cannot be interrupted.
         """
@@ -90,7 +91,7 @@ class LlamaModel:
             return
         try:
             self._server.handle_chat_completions(body, on_chunk)
-        except ValueError as error:  # a JSON schema from which no grammar can be made
+        except (ValueError, RuntimeError) as error:  # a schema from which no grammar can be made, half a surrogate pair
             raise invalid(f"The model returned the following errors: {error}") from error
 
 
@@ -143,7 +144,7 @@ def _chat_body(request: ChatRequest) -> Mapping[str, Any]:
         "timings_per_token": True,  # token counts with every chunk, also when the answer is ended early
     }
     if request.seed is not None:
-        body["seed"] = request.seed
+        body["seed"] = request.seed % _SEEDS
     if request.answer_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": request.answer_schema}}
     return body

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentflow.local.chat import Begin, ChatRequest, Finish, Items, Piece, StopReason
-from agentflow.local.errors import STATUS_BY_CODE, Refusal
+from agentflow.local.errors import STATUS_BY_CODE, Refusal, invalid
 
 _TOKEN = re.compile(r"\s*\S{1,8}|\s+$")
 _TOKENS_PER_MESSAGE = 3
@@ -91,8 +91,22 @@ class ScriptedModel:
 
 
 def smallest_instance(schema: Mapping[str, Any]) -> Any:
-    """Return a small value of a JSON schema: first choice, required members, empty text, zero."""
-    return _instance(schema, schema, depth=0)
+    """Return a small value of a JSON schema: first choice, required members, empty text, zero.
+
+    Raises
+    ------
+    Refusal
+        The schema is malformed.
+    """
+    try:
+        return _instance(schema, schema, depth=0)
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+    ) as error:  # such as a number where a list of names belongs
+        raise invalid(f"The model returned the following errors: malformed JSON schema: {error}") from error
 
 
 _SCALARS: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
@@ -102,10 +116,8 @@ _DEEPEST = 20  # of a schema that contains itself
 def _instance(schema: Any, root: Mapping[str, Any], *, depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return None
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
+    if allowed := [schema["const"]] if "const" in schema else schema.get("enum"):
+        return allowed[0]
     for inner in ("$ref", "anyOf", "oneOf", "allOf"):
         if schema.get(inner):
             target = _referred(schema["$ref"], root) if inner == "$ref" else schema[inner][0]
@@ -117,7 +129,8 @@ def _instance(schema: Any, root: Mapping[str, Any], *, depth: int) -> Any:
         names = [name for name in schema.get("required", ()) if name in members]
         return {name: _instance(members[name], root, depth=depth + 1) for name in names}
     if kind == "array":
-        return [_instance(schema.get("items"), root, depth=depth + 1)] * int(schema.get("minItems", 0))
+        # Bedrock takes no other minItems than 0 and 1.
+        return [_instance(schema.get("items"), root, depth=depth + 1)] * min(1, int(schema.get("minItems", 0)))
     return _SCALARS.get(kind)
 
 

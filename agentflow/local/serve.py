@@ -143,7 +143,7 @@ def listen(port: int) -> socket.socket:
         try:
             listener.bind((HOST, candidate))
             listener.listen(_BACKLOG)
-        except OSError:
+        except (OSError, OverflowError):  # taken, not ours to take, or no port at all
             listener.close()
         else:
             return listener

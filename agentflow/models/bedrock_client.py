@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from agentflow.core.errors import AgentFlowError, DefinitionError, ModelCallError
+from agentflow.core.errors import AgentFlowError, DefinitionError, EndpointError, ModelCallError
 from agentflow.core.events import report_attempt, report_reply
 from agentflow.core.model import DEFAULT_MAX_TOKENS, Attempt, Reply, Request
+from agentflow.local.errors import LocalEndpointError
 from agentflow.models import converse
 from agentflow.models.catalog import ModelType, ResolvedModel, load_catalog
 from agentflow.models.faults import Place, code_of, explain
@@ -265,12 +266,12 @@ class _Call:
     async def _attempt(self, send: Callable[[Any, dict[str, Any]], _Answered]) -> Reply:
         client = self._client
         link = client.link
-        queued = time.perf_counter()
-        sent = queued
+        queued = picked_up = sent = time.perf_counter()
         started_at = datetime.now(UTC)
 
         def work() -> _Answered:
-            nonlocal sent, started_at
+            nonlocal picked_up, sent, started_at
+            picked_up = time.perf_counter()
             boto_client = link.client()
             sent, started_at = time.perf_counter(), datetime.now(UTC)
             return send(boto_client, self._arguments())
@@ -278,7 +279,7 @@ class _Call:
         number = len(self._attempts) + 1
         try:
             answered = await asyncio.wrap_future(link.pool.submit(work))
-        except AgentFlowError:
+        except (AgentFlowError, LocalEndpointError):
             raise
         except Exception as error:
             attempt = Attempt(
@@ -289,9 +290,12 @@ class _Call:
                 http_status=_metadata(error).get("HTTPStatusCode"),
                 request_id=_metadata(error).get("RequestId"),
             )
-            raise _AttemptFailed(attempt, self._explain(error, link.endpoint_url)) from error
+            explained = self._explain(error, link.endpoint_url)
+            if isinstance(explained, EndpointError):
+                link.reconnect()
+            raise _AttemptFailed(attempt, explained) from error
         latency_ms = (time.perf_counter() - sent) * 1000
-        self._queue_ms += (sent - queued) * 1000
+        self._queue_ms += (picked_up - queued) * 1000
         metadata = answered.metadata
         attempt = Attempt(
             number, started_at, latency_ms, http_status=metadata["HTTPStatusCode"], request_id=metadata.get("RequestId")

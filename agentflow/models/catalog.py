@@ -158,7 +158,7 @@ class Catalog(_Row):
         UnknownModelError
             The name is no alias and looks like no Bedrock id.
         """
-        asked = model or "fast"
+        asked = str(model or "fast")  # the plain text of a ModelType
         name = self.aliases.get(asked, asked)
         if spec := self.models.get(name):
             if spec.end_of_life and spec.end_of_life <= date.today():  # noqa: DTZ011 - AWS announces dates, not instants

@@ -53,15 +53,18 @@ class Transport:
             The local endpoint does not start.
         """
         with self._lock:
-            url = self._target.endpoint_url
-            if url == LOCAL:
-                from agentflow.local.launch import local_endpoint_url
+            if self._client is None:
+                if self._target.endpoint_url == LOCAL:
+                    from agentflow.local.launch import local_endpoint_url
 
-                url = local_endpoint_url()  # a new one, where the last has died
-            if self._client is None or url != self.endpoint_url:
-                self.endpoint_url = url
-                self._client = self._new_client(url)
+                    self.endpoint_url = local_endpoint_url()
+                self._client = self._new_client(self.endpoint_url)
             return self._client
+
+    def reconnect(self) -> None:
+        """Look for the endpoint anew at the next call: a local one that has died is started again."""
+        with self._lock:
+            self._client = None
 
     def _new_client(self, url: str | None) -> Any:
         import botocore.session

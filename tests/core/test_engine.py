@@ -43,7 +43,14 @@ async def test_independent_steps_run_at_once() -> None:
     assert (result.status, gate.peak) == ("ok", 3)
 
 
-@pytest.mark.parametrize(("config", "peak"), [({"enable_parallel": False}, 1), ({"max_concurrency": 2}, 2), ({}, 6)])
+@pytest.mark.parametrize(
+    ("config", "peak"),
+    [
+        (WorkflowConfig(name="serial", enable_parallel=False), 1),
+        (WorkflowConfig(name="two", max_concurrency=2), 2),
+        (WorkflowConfig(name="free"), 6),
+    ],
+)
 async def test_concurrency_is_limited(config: WorkflowConfig, peak: int) -> None:
     now = highest = 0
 

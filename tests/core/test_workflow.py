@@ -191,6 +191,11 @@ def test_a_wrong_agent_setting_says_what_is_allowed(values: dict[str, Any], says
         AgentConfig(name="x", **values)
 
 
+def test_what_is_no_configuration_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="a name or a WorkflowConfig"):
+        Workflow({"name": "x"})  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_a_step_is_refused() -> None:
     workflow = Workflow("x")
     with pytest.raises(DefinitionError, match="cannot be a step"):

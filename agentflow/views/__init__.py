@@ -1,0 +1,1 @@
+"""How a run shows itself: as a table, as text, as HTML and as a chart. Pure functions of a `RunResult`."""

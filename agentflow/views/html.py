@@ -1,0 +1,54 @@
+"""A run as a card for a notebook: complete when saved, exported or not trusted, calm in light and dark.
+
+Inline styles only, and only those that JupyterLab's sanitizer keeps. Text inherits the page's colour; what has a
+colour of its own (marks, bars) was chosen to stand out from white and from `#111`.
+"""
+
+from __future__ import annotations
+
+from agentflow.core.result import RunResult
+from agentflow.views.html_details import step_details
+from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, safe
+from agentflow.views.html_table import steps_table
+from agentflow.views.summary import Fact, headline
+
+_CARD = f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+
+
+def run_html(result: RunResult) -> str:
+    """Return a run as an HTML card; the same result gives the same HTML.
+
+    All text that comes from workflows, models and errors is escaped. An output is cut at 20,000 characters, at fewer
+    where a run has more than ten steps.
+    """
+    parts = [_title(result), _facts(headline(result)), _note(result), steps_table(result), step_details(result)]
+    return element("div", "".join(parts), style=_CARD)
+
+
+def _title(result: RunResult) -> str:
+    name = element("strong", safe(result.workflow or "workflow"), style="font-size:16px;overflow-wrap:break-word")
+    run_id = element("span", f"run {safe(result.run_id)}", style=MUTED) if result.run_id else ""
+    row = "display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center"
+    return element("div", f"{name} {badge(result.status)} {run_id}", style=row)
+
+
+def _facts(facts: list[Fact]) -> str:
+    blocks = "".join(
+        element(
+            "div",
+            element("strong", safe(fact.value), style="font-size:15px;white-space:nowrap")
+            + "<br>"
+            + element("span", safe(fact.label), style=f"{MUTED};font-size:12px;white-space:nowrap"),
+        )
+        for fact in facts
+    )
+    return element("div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35")
+
+
+def _note(result: RunResult) -> str:
+    if result.error is not None:
+        return error_note(result.error)
+    if result.status == "interrupted":
+        text = "Stopped before its end. What was finished is kept; a request that was already sent may still be billed."
+        return element("div", text, style="margin:0 0 12px 0")
+    return ""

@@ -1,0 +1,88 @@
+"""What unfolds below the card's table: each step's output in full, its attempts and its error."""
+
+from __future__ import annotations
+
+from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.views.format import count, duration, explain, plural
+from agentflow.views.html_parts import MONO, MUTED, RULE, element, error_note, safe, small
+from agentflow.views.outputs import full_text, one_line, preview
+
+_MOST_CHARS, _FEWEST_CHARS = 20_000, 2_000  # of one output
+_ALL_CHARS = 200_000  # of all outputs together, so that a run of many steps does not bloat its notebook
+_MOST_OPEN = 12  # the lines of more steps than these are folded into one
+_PREVIEW_CHARS = 140
+_PRE = (
+    f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;color:inherit;{MONO};"
+    "font-size:12px;line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;max-height:360px;overflow:auto"
+)
+_LINE = "cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+
+
+def step_details(result: RunResult) -> str:
+    """Return one line a step that has something to show; a click shows all of it."""
+    rows = [row for row in result.rows.values() if _has_details(row)]
+    if not rows:
+        return ""
+    limit = max(_FEWEST_CHARS, min(_MOST_CHARS, _ALL_CHARS // len(rows)))
+    listed = "".join(_step(row, limit) for row in rows)
+    if len(rows) > _MOST_OPEN:
+        head = element("summary", f"outputs of {plural(len(rows), 'step')}", style=_LINE)
+        listed = element("details", head + element("div", listed, style="margin:0 0 0 14px"))
+    return element("div", listed, style=f"margin:10px 0 0 0;padding:8px 0 0 0;border-top:{RULE}")
+
+
+def _has_details(row: StepRow) -> bool:
+    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error)
+
+
+def _step(row: StepRow, limit: int) -> str:
+    text = full_text(row.output) if row.status is StepStatus.OK else ""
+    name = element("strong", safe(row.step))
+    told = element("span", safe(_glance(row)), style=MUTED)
+    parts = [
+        element("summary", f"{name} &nbsp;{told}", style=_LINE),
+        error_note(row.error) if row.error else "",
+        _output(row, text, limit) if row.status is StepStatus.OK else "",
+        _calls(row),
+        _attempts(row),
+    ]
+    inside = element("div", "".join(parts[1:]), style="margin:6px 0 12px 14px")
+    return element("details", parts[0] + inside, style="margin:2px 0")
+
+
+def _glance(row: StepRow) -> str:
+    if row.error:
+        return one_line(explain(row.error)[0], _PREVIEW_CHARS)
+    return preview(row.output, _PREVIEW_CHARS) if row.status is StepStatus.OK else row.status.value
+
+
+def _output(row: StepRow, text: str, limit: int) -> str:
+    shown = element("pre", safe(text[:limit]), style=_PRE, dir="auto")
+    if len(text) <= limit:
+        return shown
+    rest = f"The first {count(limit)} of {count(len(text))} characters; all of them: .outputs[{row.step!r}]"
+    return shown + small(safe(rest), style="margin:4px 0 0 0")
+
+
+def _calls(row: StepRow) -> str:
+    lines = []
+    for reply in row.replies:
+        facts = [reply.model_id, reply.region, f"stopped at {reply.stop_reason}"]
+        if reply.ttft_ms is not None:
+            facts.append(f"first token after {duration(reply.ttft_ms)}")
+        if reply.price_date:
+            facts.append(f"prices of {reply.price_date}")
+        lines.append(" · ".join(fact for fact in facts if fact))
+    # A step that asks in a loop says the same of each call.
+    return "".join(small(safe(line), style="margin:4px 0 0 0") for line in dict.fromkeys(lines))
+
+
+def _attempts(row: StepRow) -> str:
+    if not any(attempt.error_code for attempt in row.attempts):
+        return ""
+    lines = []
+    for attempt in row.attempts:
+        how = f"failed with {attempt.error_code}" if attempt.error_code else "answered"
+        wait = f", then waited {duration(attempt.wait_ms)}" if attempt.wait_ms else ""
+        lines.append(small(safe(f"attempt {attempt.number}: {how} after {duration(attempt.latency_ms)}{wait}")))
+    return element("div", "".join(lines), style="margin:6px 0 0 0")

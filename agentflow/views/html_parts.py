@@ -1,0 +1,53 @@
+"""The small pieces that the run card is built of; every text goes through `safe` here or where it enters."""
+
+from __future__ import annotations
+
+from html import escape
+
+from agentflow.views.format import MARKS, explain
+from agentflow.views.outputs import encodable
+
+# Grey in any theme: the page's own text colour, at a share that keeps 4.5:1 in JupyterLab's light and dark theme.
+MUTED = "opacity:0.75"
+RULE = "1px solid rgba(128,128,128,0.35)"
+MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
+
+
+def safe(text: str) -> str:
+    """Escape a text for HTML, also inside of attributes."""
+    return escape(encodable(text), quote=True)
+
+
+def element(tag: str, content: str, *, style: str = "", **attributes: str) -> str:
+    """Return an element; `content` is HTML, the attributes are escaped here."""
+    given = {"style": style, **attributes}
+    written = "".join(f' {name}="{escape(value, quote=True)}"' for name, value in given.items() if value)
+    return f"<{tag}{written}>{content}</{tag}>"
+
+
+def small(content: str, *, style: str = "") -> str:
+    """Return a second, quieter line below a figure or a name."""
+    return element("div", content, style=f"{MUTED};font-size:12px;{style}")
+
+
+def badge(status: str) -> str:
+    """Return a status as sign, colour and word, so that no one of them has to carry it alone."""
+    mark = MARKS[status]
+    disc = (
+        "display:inline-block;width:16px;height:16px;line-height:16px;border-radius:8px;text-align:center;"
+        f"font-size:11px;background-color:{mark.colour};color:#ffffff"
+    )
+    return element("span", f"{element('span', mark.symbol, style=disc)} {status}", style="white-space:nowrap")
+
+
+def error_note(error: BaseException) -> str:
+    """Return an error with what to do next."""
+    what, fix = explain(error)
+    parts = [_paragraph("What happened", what), _paragraph("What to do", fix) if fix else ""]
+    edge = f"border-left:4px solid {MARKS['failed'].colour};padding:2px 0 2px 12px;margin:0 0 12px 0"
+    return element("div", "".join(parts), style=edge)
+
+
+def _paragraph(label: str, text: str) -> str:
+    wrapped = element("div", safe(text), style="white-space:pre-wrap;overflow-wrap:break-word")
+    return element("div", element("strong", label) + wrapped, style="margin:2px 0")

@@ -1,0 +1,146 @@
+"""The card's table: a row a step, with its bar on the run's timeline and its figures as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.views.format import NOT_APPLICABLE, count, duration, money, plural
+from agentflow.views.html_parts import MUTED, RULE, badge, element, safe, small
+from agentflow.views.summary import column_places, total_usage, was_answered
+from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
+
+_MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
+# Said on each cell, because JupyterLab's own style for tables stripes the rows and aligns all to the right.
+_CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left"
+_NUMBER = f"{_CELL};text-align:right;white-space:nowrap"
+_HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
+_ROW = "background:transparent"
+
+
+def steps_table(result: RunResult) -> str:
+    """Return the table of a run's steps, with the legend of its bars."""
+    if not result.rows:
+        return small("This run has no steps.")
+    places, extent = column_places(result), extent_ms(result)
+    bars = {step: spans(result, row, extent) for step, row in result.rows.items()}
+    heads = [("step", ""), ("timeline", ""), ("time", "r"), ("tokens in / out", "r"), ("cost", "r")]
+    head = "".join(element("th", name, style=_HEAD + (";text-align:right" if side else "")) for name, side in heads)
+    body = "".join(_row(row, bars[step], extent, places) for step, row in result.rows.items())
+    table = element(
+        "table",
+        element("thead", element("tr", head, style=_ROW))
+        + element("tbody", body)
+        + element("tfoot", _total(result, places)),
+        style="width:100%;margin:0;border:0;border-collapse:collapse;table-layout:auto;font-size:13px",
+    )
+    tall = ";max-height:720px;overflow-y:auto" if len(result.rows) > _MOST_SHOWN else ""
+    return element("div", table, style=f"overflow-x:auto{tall}") + _legend(bars.values())
+
+
+def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
+    name = element("strong", safe(row.step), style="overflow-wrap:break-word")
+    cells = [
+        element("td", f"{name}<br>{badge(row.status.value)}", style=f"{_CELL};min-width:90px;max-width:260px"),
+        element("td", _bar(row, bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
+        element("td", duration(row.latency_ms) + _from(row), style=_NUMBER),
+        element("td", _tokens(row), style=_NUMBER),
+        element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=_NUMBER),
+    ]
+    return element("tr", "".join(cells), style=_ROW)
+
+
+def _bar(row: StepRow, bar: list[Span], extent: float) -> str:
+    track = "height:10px;margin:5px 0 4px 0;border-radius:5px;overflow:hidden;background-color:rgba(128,128,128,0.18)"
+    if not bar:
+        return element("div", "", style=track)
+    start, end = bar[0].start_ms, bar[-1].end_ms
+    pieces = "".join(
+        element("div", "", style=f"width:{_percent(span.end_ms - span.start_ms, end - start)};{_fill(row, span)}")
+        for span in bar
+    )
+    # A bar that starts at the very end of the run stays visible.
+    offset, width = min(start / extent * 100, 99.5), (end - start) / extent * 100
+    frame = f"display:flex;height:10px;min-width:4px;margin-left:{offset:.2f}%;width:{min(width, 100 - offset):.2f}%"
+    told = f"from {duration(start)} to {duration(end)}"
+    return element("div", element("div", pieces, style=f"{frame};border-radius:5px;overflow:hidden"), style=track, title=told)
+
+
+def _fill(row: StepRow, span: Span) -> str:
+    colour = COLOURS[span.phase]
+    if row.status in {StepStatus.RUNNING, StepStatus.CANCELLED}:
+        return f"height:10px;background-color:{colour};opacity:0.6"
+    return f"height:10px;background-color:{colour}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{part / whole * 100:.2f}%" if whole else "100%"
+
+
+def _who(row: StepRow) -> str:
+    """Return who answered, and what went wrong before: the words to the bar."""
+    if not row.attempts and not row.replies:
+        return small("" if row.status is StepStatus.NOT_RUN else "no model called")
+    told = [safe(row.model or row.model_id or "")]
+    failed = [attempt for attempt in row.attempts if attempt.error_code]
+    if failed:
+        codes = ", ".join(dict.fromkeys(attempt.error_code or "" for attempt in failed))
+        told.append(f"{plural(len(row.attempts), 'attempt')}, {len(failed)} failed: {safe(codes)}")
+    elif len(row.attempts) > 1:
+        told.append(plural(len(row.attempts), "call"))
+    if waited := sum(attempt.wait_ms for attempt in row.attempts):
+        told.append(f"waited {duration(waited)}")
+    if any(reply.stop_reason == "max_tokens" for reply in row.replies):
+        told.append("cut at max_tokens")
+    return small(" · ".join(part for part in told if part))
+
+
+def _from(row: StepRow) -> str:
+    return small("" if row.started_ms is None else f"from {duration(row.started_ms)}")
+
+
+def _tokens(row: StepRow) -> str:
+    if not row.replies:
+        return NOT_APPLICABLE
+    usages = [reply.usage for reply in row.replies]
+    shown = f"{count(sum(u.input_tokens for u in usages))} / {count(sum(u.output_tokens for u in usages))}"
+    if cached := sum(u.cache_read_tokens for u in usages):
+        shown += small(f"+ {count(cached)} from cache")
+    return shown
+
+
+def _cost(paid: Decimal | None, listed: Decimal | None, places: int, *, answered: bool) -> str:
+    if not answered:
+        return NOT_APPLICABLE
+    # The list price is worth a line only where something else was paid, as on the local endpoint.
+    return money(paid, places) + ("" if paid == listed else small(f"Bedrock {money(listed, places)}"))
+
+
+def _total(result: RunResult, places: int) -> str:
+    answered, usage = was_answered(result), total_usage(result)
+    figures = [
+        duration(None if result.status == "running" else result.duration_ms),
+        f"{count(usage.input_tokens)} / {count(usage.output_tokens)}" if answered else NOT_APPLICABLE,
+        _cost(result.cost_usd, result.bedrock_usd, places, answered=answered),
+    ]
+    told = f"{plural(len(result.rows), 'step')}, {plural(result.attempts, 'attempt')}"
+    cells = [
+        element("td", element("strong", "total"), style=_CELL),
+        element("td", element("span", told, style=MUTED), style=_CELL),
+        *(element("td", element("strong", figure), style=_NUMBER) for figure in figures),
+    ]
+    return element("tr", "".join(cells), style=_ROW)
+
+
+def _legend(bars: Iterable[list[Span]]) -> str:
+    shown = {span.phase for bar in bars for span in bar}
+    if not shown:
+        return ""
+    swatch = "display:inline-block;width:10px;height:10px;border-radius:3px;background-color:"
+    entries = [
+        element("span", element("span", "", style=swatch + COLOURS[phase]) + f" {phase.value}", style="white-space:nowrap")
+        for phase in Phase
+        if phase in shown
+    ]
+    return small(" ".join(entries), style="display:flex;flex-wrap:wrap;gap:2px 16px;margin:8px 0 0 0")

@@ -1,0 +1,128 @@
+"""A run as plain text, for a terminal and for `repr`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from agentflow.core.result import RunResult, StepRow
+from agentflow.views.format import NOT_APPLICABLE, count, explain, milliseconds, money
+from agentflow.views.outputs import clip, columns, encodable, one_line, preview
+from agentflow.views.summary import column_places, headline, total_usage, was_answered
+
+WIDTH = 110
+_GAP = "  "
+_HEADER = (
+    "step", "status", "model", "attempts", "latency_ms", "tokens in/out", "cost_usd", "bedrock_usd",
+)  # fmt: skip
+_STEP, _MODEL = _HEADER.index("step"), _HEADER.index("model")
+_WORDS = {_HEADER.index(name) for name in ("step", "status", "model")}  # the rest are numbers, aligned right
+_NARROWEST = 12  # a step or a model is never cut shorter than this
+_MOST_OUTPUTS = 12  # previews of more outputs than these would push the table off the screen
+
+
+def run_text(result: RunResult) -> str:
+    """Return a run as text of at most 110 columns: headline, table of steps, the error with its fix, outputs.
+
+    Status is a word and marks are left out, so that the text prints in any encoding that has the model's label.
+    """
+    parts = [_headline(result), _table(result), _error(result), _outputs(result)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(result: RunResult) -> str:
+    title = [one_line(result.workflow, 60) or "workflow", result.status]
+    if result.run_id:
+        title.append(f"run {one_line(result.run_id, 60)}")
+    facts = [f"{fact.label} {fact.value}" for fact in headline(result)]
+    return "\n".join(" · ".join(line) for line in (title, facts))
+
+
+def _table(result: RunResult) -> str:
+    if not result.rows:
+        return "no steps"
+    places = column_places(result)
+    body = [_cells(row, places) for row in result.rows.values()]
+    total = ["total", "", "", *_total(result, places)]
+    return "\n".join(_aligned([list(_HEADER), *body, total]))
+
+
+def _cells(row: StepRow, places: int) -> list[str]:
+    tokens = [(reply.usage.input_tokens, reply.usage.output_tokens) for reply in row.replies]
+    return [
+        one_line(row.step, WIDTH),
+        row.status.value,
+        one_line(row.model or row.model_id or NOT_APPLICABLE, WIDTH),
+        count(len(row.attempts) or None),
+        milliseconds(row.latency_ms),
+        _in_out(sum(sent for sent, _ in tokens), sum(got for _, got in tokens)) if tokens else NOT_APPLICABLE,
+        _amount(row.cost_usd, places, answered=bool(tokens)),
+        _amount(row.bedrock_usd, places, answered=bool(tokens)),
+    ]
+
+
+def _total(result: RunResult, places: int) -> list[str]:
+    answered, usage = was_answered(result), total_usage(result)
+    return [
+        count(result.attempts),
+        milliseconds(None if result.status == "running" else result.duration_ms),
+        _in_out(usage.input_tokens, usage.output_tokens) if answered else NOT_APPLICABLE,
+        _amount(result.cost_usd, places, answered=answered),
+        _amount(result.bedrock_usd, places, answered=answered),
+    ]
+
+
+def _in_out(sent: int, got: int) -> str:
+    return f"{count(sent)} / {count(got)}"
+
+
+def _amount(amount: Decimal | None, places: int, *, answered: bool) -> str:
+    return money(amount, places) if answered else NOT_APPLICABLE
+
+
+def _aligned(table: Sequence[list[str]]) -> list[str]:
+    widths = [max(columns(cell) for cell in column) for column in zip(*table, strict=True)]
+    spare = WIDTH - sum(widths) - len(_GAP) * (len(widths) - 1)
+    for index in (_MODEL, _STEP):
+        if spare < 0:
+            cut = min(-spare, max(widths[index] - _NARROWEST, 0))
+            widths[index] -= cut
+            spare += cut
+    return [_line(row, widths) for row in table]
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    cells = []
+    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        shown = clip(cell, width)
+        room = " " * (width - columns(shown))
+        cells.append(shown + room if index in _WORDS else room + shown)
+    return _GAP.join(cells).rstrip()
+
+
+def _error(result: RunResult) -> str:
+    if result.error is None:
+        return ""
+    what, fix = explain(result.error)
+    lines = [f"error: {_block(what)}"]
+    if fix:
+        lines.append(f"fix:   {_block(fix)}")
+    return "\n".join(lines)
+
+
+def _block(text: str) -> str:
+    """Keep the lines of a message, aligned under its label, and nothing that steers a terminal."""
+    lines = encodable(text).splitlines() or [""]
+    return "\n       ".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
+
+
+def _outputs(result: RunResult) -> str:
+    if not 0 < len(result.outputs) <= _MOST_OUTPUTS:
+        return ""
+    width = min(max(columns(step) for step in result.outputs), 30)
+    lines = []
+    for step, output in result.outputs.items():
+        name = clip(one_line(step, WIDTH), width)
+        pad = " " * (width - columns(name))
+        lines.append(f"{_GAP}{name}{pad}{_GAP}{preview(output, WIDTH - width - 2 * len(_GAP))}")
+    return "\n".join(["outputs", *lines])

@@ -1,0 +1,84 @@
+"""Where a step's time went: the geometry that the card's bars and the chart both draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from agentflow.core.model import Attempt
+from agentflow.core.result import RunResult, StepRow
+
+_RESOLUTION = 1 / 1000  # of the axis; shorter pieces are narrower than a pixel
+
+
+class Phase(StrEnum):
+    """What a step did at a moment. Where its calls overlap, the first of these that applies is shown."""
+
+    ANSWERING = "model answers"
+    FAILED = "failed attempt"
+    PAUSE = "pause before the next attempt"
+    OTHER = "code, or waiting for a connection"
+
+
+# Okabe and Ito's palette, the four of it that have 3:1 against white and against JupyterLab's dark background.
+COLOURS = {Phase.ANSWERING: "#0072B2", Phase.FAILED: "#D55E00", Phase.PAUSE: "#8C8C8C", Phase.OTHER: "#009E73"}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one phase, in milliseconds from the start of the run."""
+
+    phase: Phase
+    start_ms: float
+    end_ms: float
+
+
+def extent_ms(result: RunResult) -> float:
+    """Return the length of the run's time axis: its duration, or for one that still runs the last moment known."""
+    ends = [_end_ms(result, row) for row in result.rows.values() if row.started_ms is not None]
+    return max([result.duration_ms, *ends])
+
+
+def _end_ms(result: RunResult, row: StepRow) -> float:
+    if row.latency_ms is not None:
+        return (row.started_ms or 0.0) + row.latency_ms
+    pieces = [end for attempt in row.attempts for _, _, end in _pieces(result, attempt)]
+    return max([row.started_ms or 0.0, *pieces])
+
+
+def _pieces(result: RunResult, attempt: Attempt) -> Iterator[tuple[Phase, float, float]]:
+    sent = (attempt.started_at - result.started_at) / timedelta(milliseconds=1)
+    ended = sent + attempt.latency_ms
+    yield Phase.FAILED if attempt.error_code else Phase.ANSWERING, sent, ended
+    if attempt.wait_ms:
+        yield Phase.PAUSE, ended, ended + attempt.wait_ms
+
+
+def spans(result: RunResult, row: StepRow, extent: float) -> list[Span]:
+    """Return a step's time as spans without a gap; a step that still runs reaches to the axis' end at `extent`."""
+    if row.started_ms is None:
+        return []
+    start, end = row.started_ms, extent if row.latency_ms is None else row.started_ms + row.latency_ms
+    changes = [(start, None, 0), (end, None, 0)]
+    for attempt in row.attempts:
+        for phase, left, right in _pieces(result, attempt):
+            # The two clocks, of the run and of the attempt, may differ a little.
+            changes += [(min(max(left, start), end), phase, 1), (min(max(right, start), end), phase, -1)]
+    changes.sort(key=lambda change: change[0])
+
+    active: Counter[Phase | None] = Counter()
+    found: list[Span] = []
+    for (left, phase, step), (right, _, _) in pairwise(changes):
+        active[phase] += step
+        now = next((candidate for candidate in Phase if active[candidate] > 0), Phase.OTHER)
+        if right <= left:
+            continue
+        if found and (found[-1].phase is now or right - left < extent * _RESOLUTION):
+            found[-1] = Span(found[-1].phase, found[-1].start_ms, right)
+        else:
+            found.append(Span(now, left, right))
+    return found

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .endpoint import Endpoint, running
+
+
+@pytest.fixture(scope="session")
+def scripted_process() -> Iterator[Endpoint]:
+    with running("--port", "0", "--model", "scripted") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def scripted(scripted_process: Endpoint) -> Endpoint:
+    """The scripted model with an empty script: it echoes."""
+    scripted_process.follow()
+    return scripted_process
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Iterator[Endpoint]:
+    with running("--port", "0", "--model", "smollm2") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["scripted_process", "small_model"])
+def either(request: pytest.FixtureRequest) -> Endpoint:
+    endpoint: Endpoint = request.getfixturevalue(request.param)
+    if request.param == "scripted_process":
+        endpoint.follow()
+    return endpoint

@@ -1,0 +1,86 @@
+"""AgentFlow in a real kernel: the same calls work in a cell, awaited, pasted from a script, and when interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+BUILD = """
+from agentflow import RunInterrupted, Workflow
+workflow = Workflow("cell")
+workflow.add_step("a", lambda: 1)
+workflow.add_step("b", lambda a: a + 1)
+"""
+
+
+class Kernel:
+    """A kernel, and what its cells print."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, code: str, *, interrupt_on: str | None = None) -> str:
+        """Run a cell and return its output; an error's name counts as output. May interrupt it on a printed word."""
+        message_id = self.client.execute(code)
+        output = ""
+        while True:
+            message: dict[str, Any] = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            content = message["content"]
+            match message["msg_type"]:
+                case "stream":
+                    output += content["text"]
+                    if interrupt_on and interrupt_on in output:
+                        interrupt_on = None
+                        self.manager.interrupt_kernel()
+                case "execute_result":
+                    output += content["data"]["text/plain"]
+                case "error":
+                    output += content["ename"]
+                case "status" if content["execution_state"] == "idle":
+                    return output
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    kernel = Kernel(manager)
+    yield kernel
+    kernel.client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_run_and_await_execute_work_in_a_cell(kernel: Kernel) -> None:
+    kernel.run(BUILD)
+    assert kernel.run("workflow.run().outputs['b']") == "2"
+    assert kernel.run("(await workflow.execute()).outputs['b']") == "2"
+    assert kernel.run("async def nested():\n    return workflow.run().outputs['b']\nawait nested()") == "2"
+
+
+def test_a_script_with_asyncio_run_can_be_pasted_after_the_magic(kernel: Kernel) -> None:
+    kernel.run(BUILD)
+    paste = "import asyncio\nasync def main():\n    return (await workflow.execute()).outputs['b']\nasyncio.run(main())"
+    assert kernel.run(paste) == "RuntimeError"
+    assert kernel.run("%load_ext agentflow\n%agentflow asyncio") == ""
+    assert kernel.run(paste) == "2"
+
+
+@pytest.mark.parametrize("call", ["workflow.run()", "async def nested():\n    workflow.run()\nawait nested()"])
+def test_an_interrupt_stops_a_run_at_once_and_keeps_what_was_done(kernel: Kernel, call: str) -> None:
+    kernel.run(BUILD)
+    kernel.run("import time\nworkflow.add_step('c', lambda b: (print('running', flush=True), time.sleep(30)))")
+    started = time.monotonic()
+    assert kernel.run(call, interrupt_on="running").endswith("RunInterrupted")
+    assert time.monotonic() - started < 10
+    assert (
+        kernel.run("workflow.last_result.status, workflow.last_result.outputs") == "('interrupted', {'a': 1, 'b': 2})"
+    )
