@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from agentflow.local.errors import invalid
 
+MODEL_HEADER = "x-agentflow-model"  # of every response: the label of the model that answered, percent-encoded
+
 _ARN = re.compile(
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:(?:[0-9]{12}:inference-profile|:foundation-model)/(?P<id>[^/]+)",
 )

@@ -29,6 +29,7 @@ REPEAT_PENALTY = 1.0
 
 _CLOSE_SECONDS = 0.5
 _MAGIC = b"GGUF"
+_UNAVAILABLE = "Bedrock is unable to process your request."
 _SEEDS = 2**32 - 1  # llama.cpp takes 32 bits, and all of them set means any seed
 
 Chunk = Mapping[str, Any]
@@ -68,10 +69,13 @@ class LlamaModel:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         job.add_done_callback(lambda _: _tell_end(loop, chunks))
+        item = None
         try:
             async for item in _items(chunks, request.max_tokens or MAX_TOKENS):
                 yield item
             await asyncio.wrap_future(job)  # raises what the thread raised
+            if not isinstance(item, Finish):
+                raise Refusal("ServiceUnavailableException", _UNAVAILABLE)
         finally:
             hung_up.set()
 
@@ -152,7 +156,7 @@ def _chat_body(request: ChatRequest) -> Mapping[str, Any]:
 
 async def _items(chunks: asyncio.Queue[Chunk | None], max_tokens: int) -> Items:
     """Turn llama.cpp's chunks into the items of an answer."""
-    begun, output_tokens, cut = False, 0, False
+    begun, output_tokens, ended = False, 0, None
     while (chunk := await chunks.get()) is not None:
         if "error" in chunk:
             raise _refusal(chunk["error"])
@@ -164,10 +168,12 @@ async def _items(chunks: asyncio.Queue[Chunk | None], max_tokens: int) -> Items:
         for choice in chunk["choices"]:
             if text := choice["delta"].get("content"):
                 yield Piece(text, output_tokens)
-            cut = cut or choice["finish_reason"] == "length"
-    if begun:
-        full = StopReason.MAX_TOKENS if output_tokens >= max_tokens else StopReason.CONTEXT_EXCEEDED
-        yield Finish(full if cut else StopReason.END_TURN, output_tokens)
+            ended = choice["finish_reason"] or ended
+    if ended == "length":
+        full = output_tokens < max_tokens
+        yield Finish(StopReason.CONTEXT_EXCEEDED if full else StopReason.MAX_TOKENS, output_tokens)
+    elif ended:
+        yield Finish(StopReason.END_TURN, output_tokens)
 
 
 def _tell_end(loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[Chunk | None]) -> None:
@@ -185,4 +191,4 @@ def _refusal(error: Mapping[str, Any]) -> Refusal:
     if error.get("code") == 400:
         return invalid(f"The model returned the following errors: {error.get('message')}")
     # Also where prompts in other slots have filled the shared context: a retry finds room.
-    return Refusal("ServiceUnavailableException", "Bedrock is unable to process your request.")
+    return Refusal("ServiceUnavailableException", _UNAVAILABLE)

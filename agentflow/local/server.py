@@ -21,11 +21,10 @@ from agentflow.local import anthropic, converse, eventstream
 from agentflow.local.answers import Answer, Timing, answer, collect
 from agentflow.local.chat import Begin, ChatRequest, Finish, Items, LocalModel, Piece
 from agentflow.local.errors import Refusal, invalid
-from agentflow.local.facts import ServedModel, ServedModels
+from agentflow.local.facts import MODEL_HEADER, ServedModel, ServedModels
 from agentflow.local.scripted import Script, ScriptedModel
 
 BODY_LIMIT_BYTES = 25_000_000
-MODEL_HEADER = "x-agentflow-model"  # the label of the model that answered, percent-encoded
 
 _OWN_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 _JSON_TYPE = "application/json"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -18,6 +18,7 @@ from agentflow.core.errors import AgentFlowError, DefinitionError, EndpointError
 from agentflow.core.events import report_attempt, report_reply
 from agentflow.core.model import DEFAULT_MAX_TOKENS, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
+from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
 from agentflow.models.catalog import ModelType, ResolvedModel, load_catalog
 from agentflow.models.faults import Place, code_of, explain
@@ -29,7 +30,6 @@ __all__ = ["BedrockClient", "ModelType", "ReplyStream"]
 DEFAULT_REGION = "us-east-1"
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
-MODEL_HEADER = "x-agentflow-model"
 
 
 class BedrockClient:
@@ -322,7 +322,7 @@ class _Call:
         bedrock_usd = resolved.cost(answer.usage)
         return Reply(
             text=answer.text,
-            model=f"local · {local_model}" if local_model else resolved.name,
+            model=f"local · {unquote(local_model)}" if local_model else resolved.name,
             model_id=resolved.model_id,
             region=self._client.region,
             stop_reason=answer.stop_reason,

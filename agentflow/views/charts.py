@@ -17,7 +17,7 @@ from agentflow.views.summary import was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _INK = "#222222"  # said where the ground is ours: a dark style of the user's would write white on our white
-_PALE = "#8c8c8c"
+_PALE = "#666666"
 _HATCHES = {StepStatus.FAILED: "xxxx", StepStatus.CANCELLED: "////", StepStatus.RUNNING: "...."}
 _PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # `$` and `_` in a label are no mathematics
 _SHARPNESS = 2  # pixels of the PNG per pixel on the page
@@ -43,7 +43,7 @@ class TimelineAxes(Axes):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
         figure = self.get_figure(root=True)
-        return figure._repr_png_() if isinstance(figure, _ShownFigure) else None  # noqa: SLF001 - IPython's protocol
+        return figure._repr_png_() if isinstance(figure, _ShownFigure) else None
 
 
 def timeline_chart(result: RunResult, ax: Axes | None = None) -> Axes:
@@ -88,7 +88,7 @@ def _draw(result: RunResult, ax: Axes) -> None:
         _draw_bar(ax, place, row, bar, scale)
         # A bar that has no length is drawn as well, as its label alone.
         end = bar[-1].end_ms if bar else row.started_ms or 0.0
-        label = {"xy": (end / scale, place), "xytext": (5, 0), "textcoords": "offset points"}
+        label: dict[str, Any] = {"xy": (end / scale, place), "xytext": (5, 0), "textcoords": "offset points"}
         colour = _PALE if row.status is StepStatus.NOT_RUN else _INK
         ax.annotate(_label(row), **label, va="center", fontsize=9, color=colour, **_PLAIN)
     names = [clip(one_line(step, 200), 32) for step in result.rows]
@@ -130,7 +130,7 @@ def _label(row: StepRow) -> str:
 
 
 def _title(result: RunResult) -> str:
-    parts = [clip(one_line(result.workflow, 200) or "workflow", 50), result.status]
+    parts = [clip(one_line(result.workflow, 200) or "workflow", 28), result.status]
     if result.status != "running":
         parts.append(duration(result.duration_ms))
     if was_answered(result):

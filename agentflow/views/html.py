@@ -12,7 +12,9 @@ from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, 
 from agentflow.views.html_table import steps_table
 from agentflow.views.summary import Fact, headline
 
-_CARD = f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+_CARD = (
+    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+)
 
 
 def run_html(result: RunResult) -> str:
@@ -42,7 +44,9 @@ def _facts(facts: list[Fact]) -> str:
         )
         for fact in facts
     )
-    return element("div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35")
+    return element(
+        "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
+    )
 
 
 def _note(result: RunResult) -> str:

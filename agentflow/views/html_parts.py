@@ -26,7 +26,9 @@ def element(tag: str, content: str, *, style: str = "", **attributes: str) -> st
 
 
 def small(content: str, *, style: str = "") -> str:
-    """Return a second, quieter line below a figure or a name."""
+    """Return a second, quieter line below a figure or a name; none for no content."""
+    if not content:
+        return ""
     return element("div", content, style=f"{MUTED};font-size:12px;{style}")
 
 

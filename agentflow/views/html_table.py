@@ -13,7 +13,7 @@ from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
 # Said on each cell, because JupyterLab's own style for tables stripes the rows and aligns all to the right.
-_CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left"
+_CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left;line-height:1.5"
 _NUMBER = f"{_CELL};text-align:right;white-space:nowrap"
 _HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
 _ROW = "background:transparent"
@@ -41,9 +41,10 @@ def steps_table(result: RunResult) -> str:
 
 def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
     name = element("strong", safe(row.step), style="overflow-wrap:break-word")
+    status = element("div", badge(row.status.value), style="margin:2px 0 0 0")
     cells = [
-        element("td", f"{name}<br>{badge(row.status.value)}", style=f"{_CELL};min-width:90px;max-width:260px"),
-        element("td", _bar(row, bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
+        element("td", name + status, style=f"{_CELL};min-width:90px;max-width:260px"),
+        element("td", _bar(bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
         element("td", duration(row.latency_ms) + _from(row), style=_NUMBER),
         element("td", _tokens(row), style=_NUMBER),
         element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=_NUMBER),
@@ -51,42 +52,36 @@ def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
     return element("tr", "".join(cells), style=_ROW)
 
 
-def _bar(row: StepRow, bar: list[Span], extent: float) -> str:
+def _bar(bar: list[Span], extent: float) -> str:
     track = "height:10px;margin:5px 0 4px 0;border-radius:5px;overflow:hidden;background-color:rgba(128,128,128,0.18)"
     if not bar:
         return element("div", "", style=track)
     start, end = bar[0].start_ms, bar[-1].end_ms
-    pieces = "".join(
-        element("div", "", style=f"width:{_percent(span.end_ms - span.start_ms, end - start)};{_fill(row, span)}")
-        for span in bar
-    )
+    pieces = "".join(_piece(span, end - start) for span in bar)
     # A bar that starts at the very end of the run stays visible.
     offset, width = min(start / extent * 100, 99.5), (end - start) / extent * 100
     frame = f"display:flex;height:10px;min-width:4px;margin-left:{offset:.2f}%;width:{min(width, 100 - offset):.2f}%"
     told = f"from {duration(start)} to {duration(end)}"
-    return element("div", element("div", pieces, style=f"{frame};border-radius:5px;overflow:hidden"), style=track, title=told)
+    return element(
+        "div", element("div", pieces, style=f"{frame};border-radius:5px;overflow:hidden"), style=track, title=told
+    )
 
 
-def _fill(row: StepRow, span: Span) -> str:
-    colour = COLOURS[span.phase]
-    if row.status in {StepStatus.RUNNING, StepStatus.CANCELLED}:
-        return f"height:10px;background-color:{colour};opacity:0.6"
-    return f"height:10px;background-color:{colour}"
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{part / whole * 100:.2f}%" if whole else "100%"
+def _piece(span: Span, whole_ms: float) -> str:
+    width = (span.end_ms - span.start_ms) / whole_ms * 100
+    return element("div", "", style=f"width:{width:.2f}%;height:10px;background-color:{COLOURS[span.phase]}")
 
 
 def _who(row: StepRow) -> str:
     """Return who answered, and what went wrong before: the words to the bar."""
     if not row.attempts and not row.replies:
-        return small("" if row.status is StepStatus.NOT_RUN else "no model called")
+        # Of a step that did not end nobody knows: a request is known once it is answered.
+        return small("no model called" if row.status in {StepStatus.OK, StepStatus.FAILED} else "")
     told = [safe(row.model or row.model_id or "")]
     failed = [attempt for attempt in row.attempts if attempt.error_code]
     if failed:
         codes = ", ".join(dict.fromkeys(attempt.error_code or "" for attempt in failed))
-        told.append(f"{plural(len(row.attempts), 'attempt')}, {len(failed)} failed: {safe(codes)}")
+        told.append(f"{plural(len(row.attempts), 'attempt')}, {count(len(failed))} failed: {safe(codes)}")
     elif len(row.attempts) > 1:
         told.append(plural(len(row.attempts), "call"))
     if waited := sum(attempt.wait_ms for attempt in row.attempts):
@@ -139,8 +134,9 @@ def _legend(bars: Iterable[list[Span]]) -> str:
         return ""
     swatch = "display:inline-block;width:10px;height:10px;border-radius:3px;background-color:"
     entries = [
-        element("span", element("span", "", style=swatch + COLOURS[phase]) + f" {phase.value}", style="white-space:nowrap")
+        element("span", "", style=swatch + COLOURS[phase]) + " " + element("span", phase.value, style=MUTED)
         for phase in Phase
         if phase in shown
     ]
-    return small(" ".join(entries), style="display:flex;flex-wrap:wrap;gap:2px 16px;margin:8px 0 0 0")
+    keys = " ".join(element("span", entry, style="white-space:nowrap") for entry in entries)
+    return element("div", keys, style="display:flex;flex-wrap:wrap;gap:2px 16px;margin:8px 0 0 0;font-size:12px")

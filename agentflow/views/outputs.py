@@ -9,6 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 ELLIPSIS = "…"
+_CONTROLS = dict.fromkeys(
+    {*range(32), *range(127, 160)} - {ord("\t"), ord("\n"), ord("\r")}, "\N{REPLACEMENT CHARACTER}"
+)
 _PREVIEW_CHARS = 2_000  # of a long output, more than any preview shows
 
 
@@ -36,8 +39,8 @@ def _plain(value: Any) -> Any:
 
 
 def encodable(text: str) -> str:
-    """Replace lone surrogates: a terminal and the kernel's messages cannot carry them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Replace what a terminal or a notebook file cannot carry: lone surrogates and control characters."""
+    return text.translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
 
 
 def one_line(text: str, width: int) -> str:

@@ -12,7 +12,9 @@ from itertools import pairwise
 from agentflow.core.model import Attempt
 from agentflow.core.result import RunResult, StepRow
 
-_RESOLUTION = 1 / 1000  # of the axis; shorter pieces are narrower than a pixel
+# Of the axis. Shorter pieces join a neighbour: they are narrower than a pixel, or slivers of no interest.
+_RESOLUTION = 1 / 1000
+_SLIVER = 1 / 100
 
 
 class Phase(StrEnum):
@@ -21,7 +23,7 @@ class Phase(StrEnum):
     ANSWERING = "model answers"
     FAILED = "failed attempt"
     PAUSE = "pause before the next attempt"
-    OTHER = "code, or waiting for a connection"
+    OTHER = "code or waiting"
 
 
 # Okabe and Ito's palette, the four of it that have 3:1 against white and against JupyterLab's dark background.
@@ -63,22 +65,35 @@ def spans(result: RunResult, row: StepRow, extent: float) -> list[Span]:
     if row.started_ms is None:
         return []
     start, end = row.started_ms, extent if row.latency_ms is None else row.started_ms + row.latency_ms
-    changes = [(start, None, 0), (end, None, 0)]
+    changes: list[tuple[float, Phase, int]] = [(start, Phase.OTHER, 1), (end, Phase.OTHER, -1)]
     for attempt in row.attempts:
         for phase, left, right in _pieces(result, attempt):
-            # The two clocks, of the run and of the attempt, may differ a little.
+            # The clocks of the run and of the attempt may differ a little.
             changes += [(min(max(left, start), end), phase, 1), (min(max(right, start), end), phase, -1)]
     changes.sort(key=lambda change: change[0])
 
-    active: Counter[Phase | None] = Counter()
+    active: Counter[Phase] = Counter()
     found: list[Span] = []
     for (left, phase, step), (right, _, _) in pairwise(changes):
         active[phase] += step
-        now = next((candidate for candidate in Phase if active[candidate] > 0), Phase.OTHER)
-        if right <= left:
-            continue
-        if found and (found[-1].phase is now or right - left < extent * _RESOLUTION):
-            found[-1] = Span(found[-1].phase, found[-1].start_ms, right)
-        else:
-            found.append(Span(now, left, right))
+        if left < right:
+            _append(found, Span(next(phase for phase in Phase if active[phase]), left, right), extent)
     return found
+
+
+def _append(found: list[Span], span: Span, extent: float) -> None:
+    """Add a span, or make one of it and the last where they are of one phase or one of them is too short to show."""
+    if not found:
+        found.append(span)
+        return
+    last = found[-1]
+    if last.phase is span.phase or _is_short(span, extent):
+        found[-1] = Span(last.phase, last.start_ms, span.end_ms)
+    elif len(found) == 1 and _is_short(last, extent):
+        found[-1] = Span(span.phase, last.start_ms, span.end_ms)
+    else:
+        found.append(span)
+
+
+def _is_short(span: Span, extent: float) -> bool:
+    return span.end_ms - span.start_ms < extent * (_SLIVER if span.phase is Phase.OTHER else _RESOLUTION)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Endpoint
 
 from agentflow.utils.env import setting
+from tests.endpoint import Endpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,8 +50,8 @@ def _deployment_check(endpoint_url: str, folder: Path) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_deployment_check_passes_and_fails_by_its_exit_code(endpoint: Endpoint, tmp_path: Path) -> None:
-    passed = _deployment_check(endpoint.url, tmp_path)
+def test_the_deployment_check_passes_and_fails_by_its_exit_code(scripted: Endpoint, tmp_path: Path) -> None:
+    passed = _deployment_check(scripted.url, tmp_path)
     assert (passed.returncode, "✓ Deployment verification successful" in passed.stdout) == (0, True), passed.stderr
     failed = _deployment_check("http://127.0.0.1:9", tmp_path)
     assert failed.returncode == 1
@@ -59,8 +59,8 @@ def test_the_deployment_check_passes_and_fails_by_its_exit_code(endpoint: Endpoi
     assert "cannot be reached" in failed.stdout
 
 
-async def test_the_health_check(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", endpoint.url)
+async def test_the_health_check(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", scripted.url)
     from agentflow.models.bedrock_client import BedrockClient, ModelType
 
     async def health_check() -> dict[str, bool]:
@@ -109,13 +109,13 @@ async def load_test(num_workflows: int = 100) -> list[Any]:
     return results
 
 
-async def test_the_load_test_of_100_workflows(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", endpoint.url)
-    endpoint.script(text="Deployment successful!", latency_ms=20)
-    before = endpoint.requests()
+async def test_the_load_test_of_100_workflows(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", scripted.url)
+    scripted.follow(text="Deployment successful!", latency_ms=20)
+    before = scripted.stats()["requests"]
     results = await load_test()
     assert [result.outputs["test"] for result in results] == ["Deployment successful!"] * 100
-    assert endpoint.requests() - before == 100
+    assert scripted.stats()["requests"] - before == 100
 
 
 @pytest.mark.soak

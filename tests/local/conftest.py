@@ -4,20 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .endpoint import Endpoint, running
-
-
-@pytest.fixture(scope="session")
-def scripted_process() -> Iterator[Endpoint]:
-    with running("--port", "0", "--model", "scripted") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def scripted(scripted_process: Endpoint) -> Endpoint:
-    """The scripted model with an empty script: it echoes."""
-    scripted_process.follow()
-    return scripted_process
+from tests.endpoint import Endpoint, running
 
 
 @pytest.fixture(scope="session")

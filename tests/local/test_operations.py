@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .endpoint import HAIKU, Endpoint, text_of, user
+from tests.endpoint import HAIKU, Endpoint, text_of, user
 
 ANTHROPIC = {
     "anthropic_version": "bedrock-2023-05-31",

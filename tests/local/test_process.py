@@ -7,14 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import HTTPClientError
 
-from .endpoint import HAIKU, SERVE, Endpoint, running, text_of, user
+from tests.endpoint import SERVE, Endpoint, running, text_of
 
 START = """
 import os, sys, time
@@ -38,29 +39,26 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return condition()
 
 
-def python(code: str, *, wait: bool = True, **environment: str) -> subprocess.Popen[str]:
-    """Run code in a process that has no endpoint yet, with the scripted model."""
-    inherited = {name: value for name, value in os.environ.items() if name != "AGENTFLOW_LOCAL_URL"}
-    process = subprocess.Popen(
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a process that has no endpoint yet and wants the scripted model."""
+    return {**os.environ, "AGENTFLOW_LOCAL_URL": "", "AGENTFLOW_LOCAL_MODEL": "scripted", **changes}
+
+
+def python(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        env={**inherited, "AGENTFLOW_LOCAL_MODEL": "scripted", **environment},
+        check=False,
+        timeout=20,
+        env=environment(**changes),
+        start_new_session=True,
     )
-    if wait:
-        process.wait(20)
-    return process
 
 
-def output(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.read()
-
-
-def complaint(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    return process.stderr.read()
+def complaint(endpoint: Endpoint) -> str:
+    assert endpoint.process.stderr is not None
+    return endpoint.process.stderr.read()
 
 
 def test_a_taken_port_gives_way_to_the_next_one() -> None:
@@ -84,7 +82,7 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals) -> None:
     with running("--port", "0", "--model", "scripted", stderr=subprocess.PIPE) as endpoint:
         endpoint.process.send_signal(number)
         assert endpoint.process.wait(5) == 0
-        assert complaint(endpoint.process) == ""
+        assert complaint(endpoint) == ""
         assert not is_served(endpoint.url)
 
 
@@ -92,20 +90,15 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals) -> None:
     ("number", "prompt"), [(signal.SIGINT, "Write a very long story."), (signal.SIGTERM, "word " * 4000)]
 )
 def test_a_signal_stops_the_small_model_in_the_middle_of_its_work(number: signal.Signals, prompt: str) -> None:
-    with running("--port", "0", stderr=subprocess.PIPE) as endpoint:
-
-        def ask() -> None:
-            with pytest.raises(Exception, match=r"(?i)connection"):
-                endpoint.client.converse(modelId=HAIKU, messages=user(prompt), inferenceConfig={"maxTokens": 1000})
-
-        caller = threading.Thread(target=ask)
-        caller.start()
+    with running("--port", "0", stderr=subprocess.PIPE) as endpoint, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(endpoint.say, prompt, inferenceConfig={"maxTokens": 1000})
         assert eventually(lambda: endpoint.stats()["in_flight"] == 1)
         time.sleep(0.3)
         endpoint.process.send_signal(number)
         assert endpoint.process.wait(4) == 0
-        assert "Traceback" not in complaint(endpoint.process)
-        caller.join(5)
+        assert "Traceback" not in complaint(endpoint)
+        with pytest.raises(HTTPClientError):
+            call.result(5)
 
 
 def test_it_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -146,11 +139,12 @@ def test_a_broken_model_file_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_it_ends_when_its_parent_is_killed() -> None:
-    parent = python(START + "time.sleep(60)", wait=False)
-    assert parent.stdout is not None
-    url = parent.stdout.readline().strip()
-    assert is_served(url)
-    parent.kill()
+    code = [sys.executable, "-c", START + "time.sleep(60)"]
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=environment()) as parent:
+        assert parent.stdout is not None
+        url = parent.stdout.readline().strip()
+        assert is_served(url)
+        parent.kill()
     assert eventually(lambda: not is_served(url))
 
 
@@ -159,19 +153,19 @@ def test_it_ends_with_its_parent_and_is_started_once_a_process() -> None:
         "from concurrent.futures import ThreadPoolExecutor\n"
         "print(len({*ThreadPoolExecutor(8).map(lambda _: local_endpoint_url(), range(16))}))\n"
     )
-    url, count = output(python(code)).split()
+    url, count = python(code).stdout.split()
     assert count == "1"
     assert not is_served(url)
 
 
 def test_a_child_process_uses_its_parents_endpoint(scripted: Endpoint) -> None:
-    assert output(python(START, AGENTFLOW_LOCAL_URL=scripted.url)).strip() == scripted.url
+    assert python(START, AGENTFLOW_LOCAL_URL=scripted.url).stdout.strip() == scripted.url
     assert is_served(scripted.url)
 
 
 def test_a_url_that_does_not_answer_is_not_used() -> None:
     dead = "http://127.0.0.1:9"
-    assert output(python(START, AGENTFLOW_LOCAL_URL=dead)).strip() not in ("", dead)
+    assert python(START, AGENTFLOW_LOCAL_URL=dead).stdout.strip() not in ("", dead)
 
 
 def test_an_endpoint_that_died_is_started_again() -> None:
@@ -181,7 +175,7 @@ def test_an_endpoint_that_died_is_started_again() -> None:
         "launch._process.wait()\n"
         "print(local_endpoint_url())\n"
     )
-    first, second = output(python(code)).split()
+    first, second = python(code).stdout.split()
     assert first != second
 
 
@@ -194,13 +188,13 @@ def test_a_forked_child_neither_ends_nor_keeps_it() -> None:
         "os.waitpid(child, 0)\n"
         "print(local_endpoint_url())\n"
     )
-    assert len(set(output(python(code)).split())) == 1
+    assert len(set(python(code).stdout.split())) == 1
 
 
 def test_the_reason_of_a_failed_start_arrives() -> None:
     process = python(START, AGENTFLOW_LOCAL_MODEL="big.gguf")
     assert process.returncode == 1
-    last = complaint(process).splitlines()[-1]
+    last = process.stderr.splitlines()[-1]
     assert last.startswith("agentflow.local.errors.LocalEndpointError: The local endpoint did not start: There is no")
 
 
@@ -213,18 +207,9 @@ def test_ctrl_c_in_the_parent_does_not_reach_it() -> None:
         "before = os.environ['AGENTFLOW_LOCAL_URL']\n"
         "print(local_endpoint_url() == before)\n"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-        start_new_session=True,
-        env={**os.environ, "AGENTFLOW_LOCAL_MODEL": "scripted", "AGENTFLOW_LOCAL_URL": ""},
-    )
-    assert process.stdout.split()[-1] == "True"
+    assert python(code).stdout.split()[-1] == "True"
 
 
 def test_importing_the_launcher_loads_neither_server_nor_model() -> None:
     code = "import sys, agentflow.local.launch; print({'aiohttp', 'xllamacpp', 'botocore'} & set(sys.modules))"
-    assert output(python(code)).strip() == "set()"
+    assert python(code).stdout.strip() == "set()"

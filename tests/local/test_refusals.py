@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from .endpoint import HAIKU, HAIKU_BARE, Endpoint, text_of, user
+from tests.endpoint import HAIKU, HAIKU_BARE, Endpoint, text_of, user
 
 PATH = f"/model/{HAIKU.replace(':', '%3A')}/converse"
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from agentflow.local.answers import Answer, collect, until_stop
 from agentflow.local.chat import Begin, Finish, Item, Piece, StopReason
 from agentflow.local.scripted import smallest_instance
-
-from .endpoint import HAIKU, Endpoint, text_of, user
+from tests.endpoint import HAIKU, Endpoint, text_of, user
 
 
 def test_replies_come_in_turn_and_begin_again(scripted: Endpoint) -> None:

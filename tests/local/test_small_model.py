@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from .endpoint import HAIKU, Endpoint, text_of, user
+from tests.endpoint import HAIKU, Endpoint, text_of, user
 
 
 def test_it_answers_with_its_own_token_counts(small_model: Endpoint) -> None:

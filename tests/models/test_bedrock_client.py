@@ -5,19 +5,19 @@ import time
 from decimal import Decimal
 
 import pytest
-from conftest import Endpoint
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 from agentflow.core import errors
 from agentflow.core.errors import DefinitionError, ModelCallError, UnknownModelError
 from agentflow.utils.env import SettingError
+from tests.endpoint import Endpoint
 
 THROTTLED = {"code": "ThrottlingException", "message": "Too many requests, please wait before trying again."}
 
 
-async def test_a_reply_says_what_it_took(endpoint: Endpoint) -> None:
-    endpoint.script(text="four words of text")
-    client = BedrockClient("eu-west-1", endpoint_url=endpoint.url)
+async def test_a_reply_says_what_it_took(scripted: Endpoint) -> None:
+    scripted.follow(text="four words of text")
+    client = BedrockClient("eu-west-1", endpoint_url=scripted.url)
     reply = await client.invoke("haiku", "Hello there", max_tokens=50)
     assert (reply.text, reply.stop_reason, reply.region) == ("four words of text", "end_turn", "eu-west-1")
     assert (reply.model, reply.model_id) == ("local · scripted", "eu.anthropic.claude-haiku-4-5-20251001-v1:0")
@@ -31,14 +31,14 @@ async def test_a_reply_says_what_it_took(endpoint: Endpoint) -> None:
     assert reply.ttft_ms is None
 
 
-async def test_max_tokens_are_always_sent(endpoint: Endpoint) -> None:
-    reply = await BedrockClient(endpoint_url=endpoint.url).invoke("haiku", "one two three four", max_tokens=2)
+async def test_max_tokens_are_always_sent(scripted: Endpoint) -> None:
+    reply = await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "one two three four", max_tokens=2)
     assert (reply.text, reply.stop_reason) == ("one two", "max_tokens")
 
 
-async def test_a_stream_brings_text_as_it_comes_and_then_the_reply(endpoint: Endpoint) -> None:
-    endpoint.script(text="one two three", latency_ms=300, first_token_ms=50)
-    stream = BedrockClient(endpoint_url=endpoint.url).stream("haiku", "Count", max_tokens=50)
+async def test_a_stream_brings_text_as_it_comes_and_then_the_reply(scripted: Endpoint) -> None:
+    scripted.follow(text="one two three", latency_ms=300, first_token_ms=50)
+    stream = BedrockClient(endpoint_url=scripted.url).stream("haiku", "Count", max_tokens=50)
     texts = [text async for text in stream]
     assert len(texts) > 1
     assert stream.reply is not None
@@ -48,32 +48,32 @@ async def test_a_stream_brings_text_as_it_comes_and_then_the_reply(endpoint: End
     assert stream.reply.ttft_ms < stream.reply.latency_ms
 
 
-async def test_a_stream_left_early_ends_quietly(endpoint: Endpoint) -> None:
-    endpoint.script(text="word " * 200, latency_ms=5000, first_token_ms=0)
-    client = BedrockClient(endpoint_url=endpoint.url, max_connections=1)
+async def test_a_stream_left_early_ends_quietly(scripted: Endpoint) -> None:
+    scripted.follow(text="word " * 200, latency_ms=5000, first_token_ms=0)
+    client = BedrockClient(endpoint_url=scripted.url, max_connections=1)
     async for _ in client.stream("haiku", "Go on", max_tokens=500):
         break
-    endpoint.script(text="next")
+    scripted.follow(text="next")
     reply = await asyncio.wait_for(client.invoke("haiku", "again"), 4)
     assert reply.text == "next"
 
 
-async def test_a_throttled_call_is_retried_and_every_attempt_is_seen(endpoint: Endpoint) -> None:
-    endpoint.script(text="done", errors=[{**THROTTLED, "times": 2}])
-    reply = await BedrockClient(endpoint_url=endpoint.url).invoke("haiku", "x")
+async def test_a_throttled_call_is_retried_and_every_attempt_is_seen(scripted: Endpoint) -> None:
+    scripted.follow(text="done", errors=[{**THROTTLED, "times": 2}])
+    reply = await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x")
     assert [(attempt.number, attempt.error_code, attempt.http_status) for attempt in reply.attempts] == [
         (1, "ThrottlingException", 429), (2, "ThrottlingException", 429), (3, None, 200),
     ]  # fmt: skip
     assert reply.retry_wait_ms >= sum(attempt.wait_ms for attempt in reply.attempts) > 0
 
 
-async def test_retries_end_after_the_number_that_is_set(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retries_end_after_the_number_that_is_set(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "1")
-    endpoint.script(errors=[{**THROTTLED, "times": 9}])
-    before = endpoint.requests()
+    scripted.follow(errors=[{**THROTTLED, "times": 9}])
+    before = scripted.stats()["requests"]
     with pytest.raises(errors.ThrottledError, match="BEDROCK_MAX_CONNECTIONS") as error:
-        await BedrockClient(endpoint_url=endpoint.url).invoke("haiku", "x")
-    assert endpoint.requests() - before == 2
+        await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x")
+    assert scripted.stats()["requests"] - before == 2
     assert error.value.code == "ThrottlingException"
 
 
@@ -95,20 +95,20 @@ async def test_retries_end_after_the_number_that_is_set(endpoint: Endpoint, monk
     ],
 )  # fmt: skip
 async def test_an_error_names_model_region_and_fix_and_is_not_retried(
-    endpoint: Endpoint, code: str, message: str, error: type[ModelCallError], says: str
+    scripted: Endpoint, code: str, message: str, error: type[ModelCallError], says: str
 ) -> None:
-    endpoint.script(errors=[{"code": code, "message": message, "status": 403}])
-    before = endpoint.requests()
+    scripted.follow(errors=[{"code": code, "message": message, "status": 403}])
+    before = scripted.stats()["requests"]
     with pytest.raises(error, match=says) as caught:
-        await BedrockClient("us-west-2", endpoint_url=endpoint.url).invoke("haiku", "x")
-    assert endpoint.requests() - before == 1
+        await BedrockClient("us-west-2", endpoint_url=scripted.url).invoke("haiku", "x")
+    assert scripted.stats()["requests"] - before == 1
     if error is not errors.CredentialsError:
         assert "us.anthropic.claude-haiku-4-5-20251001-v1:0" in str(caught.value)
         assert "us-west-2" in str(caught.value)
 
 
-async def test_a_model_that_needs_a_profile_names_it(endpoint: Endpoint) -> None:
-    client = BedrockClient("eu-west-1", endpoint_url=endpoint.url)
+async def test_a_model_that_needs_a_profile_names_it(scripted: Endpoint) -> None:
+    client = BedrockClient("eu-west-1", endpoint_url=scripted.url)
     with pytest.raises(errors.ProfileNeededError, match=r"Call eu\.anthropic\.claude-haiku-4-5-20251001-v1:0 instead"):
         await client.invoke("anthropic.claude-haiku-4-5-20251001-v1:0", "x")
 
@@ -119,10 +119,10 @@ async def test_an_endpoint_that_nobody_serves_is_named(monkeypatch: pytest.Monke
         await BedrockClient(endpoint_url="http://127.0.0.1:9").invoke("haiku", "x")
 
 
-async def test_a_model_that_sends_nothing_is_a_timeout(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_sends_nothing_is_a_timeout(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentflow.models.transport.READ_TIMEOUT_SECONDS", 0.2)
-    endpoint.script(text="late", latency_ms=3000)
-    client = BedrockClient("ap-south-1", endpoint_url=endpoint.url)  # a transport of its own, made with that limit
+    scripted.follow(text="late", latency_ms=3000)
+    client = BedrockClient("ap-south-1", endpoint_url=scripted.url)  # a transport of its own, made with that limit
     with pytest.raises(errors.ModelTimeoutError, match="sent nothing for too long"):
         await client.invoke("haiku", "x")
 
@@ -142,24 +142,24 @@ async def test_a_profile_that_does_not_exist_is_named_but_default_counts_as_unse
         await BedrockClient("us-east-2").invoke("haiku", "x")
 
 
-async def test_an_unknown_alias_sends_nothing(endpoint: Endpoint) -> None:
-    before = endpoint.requests()
+async def test_an_unknown_alias_sends_nothing(scripted: Endpoint) -> None:
+    before = scripted.stats()["requests"]
     workflow = Workflow("unknown model")
     agent = SimpleAgent(
-        AgentConfig(name="a", model_type="haikuu"), BedrockClient(endpoint_url=endpoint.url), prompt_template="x"
+        AgentConfig(name="a", model_type="haikuu"), BedrockClient(endpoint_url=scripted.url), prompt_template="x"
     )
     workflow.add_step("first", agent)
     with pytest.raises(DefinitionError, match="Step 'first': 'haikuu' is no model"):
         await workflow.execute()
     with pytest.raises(UnknownModelError):
-        await BedrockClient(endpoint_url=endpoint.url).invoke("haikuu", "x")
-    assert endpoint.requests() == before
+        await BedrockClient(endpoint_url=scripted.url).invoke("haikuu", "x")
+    assert scripted.stats()["requests"] == before
 
 
-async def test_as_many_calls_as_connections_run_at_once(endpoint: Endpoint) -> None:
+async def test_as_many_calls_as_connections_run_at_once(scripted: Endpoint) -> None:
     """50 calls of 300 ms on 50 connections take little more than one of them; the event loop stays free."""
-    endpoint.script(text="x", latency_ms=300)
-    client = BedrockClient(endpoint_url=endpoint.url, max_connections=50)
+    scripted.follow(text="x", latency_ms=300)
+    client = BedrockClient(endpoint_url=scripted.url, max_connections=50)
     await client.invoke("haiku", "warm up")
     started = time.perf_counter()
     replies = await asyncio.gather(*(client.invoke("haiku", "x") for _ in range(50)))
@@ -168,21 +168,21 @@ async def test_as_many_calls_as_connections_run_at_once(endpoint: Endpoint) -> N
     assert elapsed < 5 * 0.3  # Python's default pool of 6 threads would take 9 times as long as one call
 
 
-async def test_waiting_for_a_connection_is_counted_apart(endpoint: Endpoint) -> None:
-    endpoint.script(text="x", latency_ms=100)
-    client = BedrockClient(endpoint_url=endpoint.url, max_connections=2)
+async def test_waiting_for_a_connection_is_counted_apart(scripted: Endpoint) -> None:
+    scripted.follow(text="x", latency_ms=100)
+    client = BedrockClient(endpoint_url=scripted.url, max_connections=2)
     replies = await asyncio.gather(*(client.invoke("haiku", "x") for _ in range(4)))
     assert max(reply.queue_ms for reply in replies) > 80
     assert min(reply.queue_ms for reply in replies) < 80
 
 
 async def test_real_keys_and_proxies_are_not_used_for_this_machine(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    scripted: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "secret")  # botocore refuses it for a plain http endpoint
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert (await BedrockClient("us-west-1", endpoint_url=endpoint.url).invoke("haiku", "hi")).text == "hi"
+    assert (await BedrockClient("us-west-1", endpoint_url=scripted.url).invoke("haiku", "hi")).text == "hi"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from agentflow.core.errors import StepError, ThrottledError, WorkflowError
+from agentflow.core.errors import StepError, ThrottledError
 from agentflow.core.events import (
     AttemptFinished,
     CallFinished,
@@ -144,10 +144,7 @@ def failed() -> RunResult:
     )
     play.fail("summarise", 2.95, error)
     play.cancel("judge", 2.96)
-    step_error = StepError("summarise", error)
-    play.end("failed", 2.97)
-    play.result.error = WorkflowError("triage", step_error, play.result)
-    return play.result
+    return play.end("failed", 2.97, StepError("summarise", error))
 
 
 def running() -> RunResult:
