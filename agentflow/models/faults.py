@@ -56,7 +56,7 @@ _FAULTS = (
            "--region {region}"),
     _Fault("validationexception", "unknown operation", EndpointError,
            "{endpoint} is no endpoint of bedrock-runtime", "Check BEDROCK_ENDPOINT_URL."),
-    _Fault("validationexception", "", InvalidRequestError,
+    _Fault("validationexception paramvalidationerror", "", InvalidRequestError,
            "Bedrock refused the request to {model_id}: {message}", "Correct what the message names."),
     _Fault("resourcenotfoundexception", "legacy", ModelNotFoundError,
            "{model_id} is being retired in {region}: {message}", "Move to its successor."),

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from agentflow.core.result import RunResult, StepRow, StepStatus
@@ -67,11 +68,15 @@ def timeline_chart(result: RunResult, ax: Axes | None = None) -> Axes:
         _legend(result, ax)
         return ax
     with matplotlib.style.context("default"):
-        figure = _ShownFigure(figsize=(9, _height(len(result.rows))), layout="constrained", facecolor="white")
+        figure = _ShownFigure(figsize=(9, _height(len(result.rows))), layout=_layout(), facecolor="white")
         own = figure.add_subplot(axes_class=TimelineAxes)
         _draw(result, own)
         _legend(result, own)
     return own
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches: a white card needs an edge on a dark page
 
 
 def _height(steps: int) -> float:

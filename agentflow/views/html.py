@@ -10,7 +10,7 @@ from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
 from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, safe
 from agentflow.views.html_table import steps_table
-from agentflow.views.summary import Fact, headline
+from agentflow.views.summary import INTERRUPTED, Fact, headline
 
 _CARD = (
     f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
@@ -53,6 +53,5 @@ def _note(result: RunResult) -> str:
     if result.error is not None:
         return error_note(result.error)
     if result.status == "interrupted":
-        text = "Stopped before its end. What was finished is kept; a request that was already sent may still be billed."
-        return element("div", text, style="margin:0 0 12px 0")
+        return element("div", INTERRUPTED, style="margin:0 0 12px 0")
     return ""

@@ -12,7 +12,7 @@ _ALL_CHARS = 200_000  # of all outputs together, so that a run of many steps doe
 _MOST_OPEN = 12  # the lines of more steps than these are folded into one
 _PREVIEW_CHARS = 140
 _PRE = (
-    f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;color:inherit;{MONO};"
+    f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;{MONO};"
     "font-size:12px;line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;max-height:360px;overflow:auto"
 )
 _LINE = "cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"

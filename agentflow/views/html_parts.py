@@ -29,7 +29,7 @@ def small(content: str, *, style: str = "") -> str:
     """Return a second, quieter line below a figure or a name; none for no content."""
     if not content:
         return ""
-    return element("div", content, style=f"{MUTED};font-size:12px;{style}")
+    return element("div", content, style=f"{MUTED};font-size:12px;font-weight:normal" + (f";{style}" if style else ""))
 
 
 def badge(status: str) -> str:

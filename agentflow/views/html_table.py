@@ -16,6 +16,8 @@ _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
 _CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left;line-height:1.5"
 _NUMBER = f"{_CELL};text-align:right;white-space:nowrap"
 _HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
+_HEAD_NUMBER = f"{_HEAD};text-align:right"
+_HEADS = {"step": _HEAD, "timeline": _HEAD, "time": _HEAD_NUMBER, "tokens in / out": _HEAD_NUMBER, "cost": _HEAD_NUMBER}
 _ROW = "background:transparent"
 
 
@@ -25,8 +27,7 @@ def steps_table(result: RunResult) -> str:
         return small("This run has no steps.")
     places, extent = column_places(result), extent_ms(result)
     bars = {step: spans(result, row, extent) for step, row in result.rows.items()}
-    heads = [("step", ""), ("timeline", ""), ("time", "r"), ("tokens in / out", "r"), ("cost", "r")]
-    head = "".join(element("th", name, style=_HEAD + (";text-align:right" if side else "")) for name, side in heads)
+    head = "".join(element("th", name, style=style) for name, style in _HEADS.items())
     body = "".join(_row(row, bars[step], extent, places) for step, row in result.rows.items())
     table = element(
         "table",
@@ -62,9 +63,8 @@ def _bar(bar: list[Span], extent: float) -> str:
     offset, width = min(start / extent * 100, 99.5), (end - start) / extent * 100
     frame = f"display:flex;height:10px;min-width:4px;margin-left:{offset:.2f}%;width:{min(width, 100 - offset):.2f}%"
     told = f"from {duration(start)} to {duration(end)}"
-    return element(
-        "div", element("div", pieces, style=f"{frame};border-radius:5px;overflow:hidden"), style=track, title=told
-    )
+    drawn = element("div", pieces, style=f"{frame};border-radius:5px;overflow:hidden")
+    return element("div", drawn, style=track, title=told)
 
 
 def _piece(span: Span, whole_ms: float) -> str:
@@ -123,7 +123,7 @@ def _total(result: RunResult, places: int) -> str:
     cells = [
         element("td", element("strong", "total"), style=_CELL),
         element("td", element("span", told, style=MUTED), style=_CELL),
-        *(element("td", element("strong", figure), style=_NUMBER) for figure in figures),
+        *(element("td", figure, style=f"{_NUMBER};font-weight:bold") for figure in figures),
     ]
     return element("tr", "".join(cells), style=_ROW)
 

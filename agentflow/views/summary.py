@@ -9,6 +9,8 @@ from agentflow.core.model import Usage
 from agentflow.core.result import RunResult
 from agentflow.views.format import count, duration, money, money_places
 
+INTERRUPTED = "Stopped before its end. What was finished is kept; a request that was already sent may still be billed."
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from agentflow.core.result import RunResult, StepRow
 from agentflow.views.format import NOT_APPLICABLE, count, explain, milliseconds, money
 from agentflow.views.outputs import clip, columns, encodable, one_line, preview
-from agentflow.views.summary import column_places, headline, total_usage, was_answered
+from agentflow.views.summary import INTERRUPTED, column_places, headline, total_usage, was_answered
 
 WIDTH = 110
 _GAP = "  "
@@ -22,9 +22,9 @@ _MOST_OUTPUTS = 12  # previews of more outputs than these would push the table o
 
 
 def run_text(result: RunResult) -> str:
-    """Return a run as text of at most 110 columns: headline, table of steps, the error with its fix, outputs.
+    """Return a run as text: headline, table of steps, the error with its fix, one line an output.
 
-    Status is a word and marks are left out, so that the text prints in any encoding that has the model's label.
+    The table and the outputs keep to 110 columns. Status is a word without a mark, which many a terminal cannot print.
     """
     parts = [_headline(result), _table(result), _error(result), _outputs(result)]
     return "\n\n".join(part for part in parts if part)
@@ -102,7 +102,7 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 def _error(result: RunResult) -> str:
     if result.error is None:
-        return ""
+        return INTERRUPTED if result.status == "interrupted" else ""
     what, fix = explain(result.error)
     lines = [f"error: {_block(what)}"]
     if fix:

@@ -113,6 +113,13 @@ async def test_a_model_that_needs_a_profile_names_it(scripted: Endpoint) -> None
         await client.invoke("anthropic.claude-haiku-4-5-20251001-v1:0", "x")
 
 
+async def test_a_request_that_bedrock_would_refuse_says_why(scripted: Endpoint) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="maxTokens"):
+        await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x", max_tokens=0)
+    with pytest.raises(errors.InvalidRequestError, match=r"max_tokens is more than .* can give"):
+        await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x", max_tokens=100_000)
+
+
 async def test_an_endpoint_that_nobody_serves_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
     with pytest.raises(errors.EndpointError, match=r"http://127\.0\.0\.1:9 cannot be reached.*BEDROCK_ENDPOINT_URL"):

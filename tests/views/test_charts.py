@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from io import BytesIO
@@ -21,7 +20,6 @@ from tests.views import runs
 from tests.views.runs import HOSTILE, STATES
 
 ROOT = Path(__file__).parents[2]
-VERSION = {"nbformat": 4, "nbformat_minor": 4}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -106,11 +104,8 @@ def test_a_notebook_shows_the_chart_exactly_once() -> None:
         ("ax.figure", 1),
         ("result", 0),
     ]
-    code = [
-        {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
-        for source, _ in cells
-    ]
-    notebook = nbformat.reads(json.dumps({**VERSION, "metadata": {}, "cells": code}), as_version=4)
+    notebook = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source, _ in cells]  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     assert [images(notebook, number) for number in range(len(cells))] == [expected for _, expected in cells]
     shown = notebook.cells[-1].outputs[0].data

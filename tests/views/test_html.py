@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow.views.html import run_html
+from agentflow.views.html_parts import MUTED
 from agentflow.views.text import run_text
 from tests.views import runs
-from tests.views.looks import Page
+from tests.views.looks import Page, contrast
 from tests.views.runs import HOSTILE, STATES, Play
 
 # What JupyterLab's sanitizer leaves in a notebook that is not trusted (apputils, sanitizer.ts), of what we use.
@@ -88,6 +89,7 @@ def test_a_failure_comes_with_what_to_do() -> None:
 
 def test_an_interrupted_run_says_that_requests_may_be_billed() -> None:
     assert "may still be billed" in Page(run_html(runs.interrupted())).text
+    assert "may still be billed" in run_text(runs.interrupted())
 
 
 def test_a_step_that_called_no_model_has_dashes() -> None:
@@ -128,6 +130,20 @@ def test_many_steps_scroll_and_fold() -> None:
     html = run_html(runs.many())
     assert "overflow-y:auto" in html
     assert "outputs of 60 steps" in html
+
+
+@pytest.mark.parametrize(
+    ("ink", "share", "page"),
+    [
+        (0x00, 0.87, 0xFF),  # JupyterLab light
+        (0xFF, 0.87, 0x11),  # JupyterLab dark
+        (0x3B, 1.0, 0xFF),  # VS Code light
+        (0xCC, 1.0, 0x1F),  # VS Code dark
+    ],
+)
+def test_the_quiet_text_is_readable_in_every_theme(ink: int, share: float, page: int) -> None:
+    seen = round(page + (ink - page) * share * float(MUTED.removeprefix("opacity:")))
+    assert contrast(f"#{seen:02x}{seen:02x}{seen:02x}", f"#{page:02x}{page:02x}{page:02x}") >= 4.5
 
 
 def test_no_status_is_told_by_colour_alone() -> None:

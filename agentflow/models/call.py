@@ -1,0 +1,185 @@
+"""One logical call of a model: its attempts, its retries, and the reply with what they took."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError
+from agentflow.core.events import report_attempt, report_reply
+from agentflow.core.model import Attempt, Reply, Request
+from agentflow.local.errors import LocalEndpointError
+from agentflow.local.facts import MODEL_HEADER
+from agentflow.models import converse
+from agentflow.models.catalog import ResolvedModel, load_catalog
+from agentflow.models.faults import Place, code_of, explain
+from agentflow.models.transport import Transport
+
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 20.0
+
+
+class Route(NamedTuple):
+    """The way that calls take."""
+
+    region: str
+    link: Transport
+    on_this_machine: bool
+    max_retries: int
+
+
+class Answered(NamedTuple):
+    """What an attempt brought: the answer, botocore's metadata of the response, the time to the first token."""
+
+    answer: converse.Answer
+    metadata: Mapping[str, Any]
+    ttft_ms: float | None
+
+
+class Call:
+    """One logical call: its attempts, retries and what they took."""
+
+    def __init__(self, route: Route, model: str | None, request: Request) -> None:
+        self.resolved: ResolvedModel = load_catalog().resolve(model, route.region)
+        self.shown = False  # text has reached the caller: a retry would show it twice
+        self._route = route
+        self._request = request
+        self._attempts: list[Attempt] = []
+        self._queue_ms = 0.0
+        self._retry_ms = 0.0
+
+    async def run(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
+        """Send the request until it is answered, and return the reply.
+
+        Parameters
+        ----------
+        send : asks boto3's client, on a thread, with the arguments of the operation.
+        """
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._route.max_retries + 1),
+            wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            retry=retry_if_exception(lambda error: isinstance(error, _AttemptFailed) and error.explained.retryable),
+            before_sleep=self._before_retry,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, send)
+        except _AttemptFailed as failed:
+            self._report(failed.attempt)
+            raise failed.explained from failed.__cause__
+
+    async def _attempt(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
+        link = self._route.link
+        queued = picked_up = sent = time.perf_counter()
+        started_at = datetime.now(UTC)
+
+        def work() -> Answered:
+            nonlocal picked_up, sent, started_at
+            picked_up = time.perf_counter()
+            boto_client = link.client()
+            sent, started_at = time.perf_counter(), datetime.now(UTC)
+            return send(boto_client, self._arguments())
+
+        number = len(self._attempts) + 1
+        try:
+            answered = await asyncio.wrap_future(link.pool.submit(work))
+        except (AgentFlowError, LocalEndpointError):
+            raise
+        except Exception as error:
+            attempt = Attempt(
+                number,
+                started_at,
+                (time.perf_counter() - sent) * 1000,
+                error_code=code_of(error),
+                http_status=_metadata(error).get("HTTPStatusCode"),
+                request_id=_metadata(error).get("RequestId"),
+            )
+            explained = self._explain(error, link.endpoint_url)
+            if isinstance(explained, EndpointError):
+                link.reconnect()
+            raise _AttemptFailed(attempt, explained) from error
+        latency_ms = (time.perf_counter() - sent) * 1000
+        self._queue_ms += (picked_up - queued) * 1000
+        metadata = answered.metadata
+        attempt = Attempt(
+            number, started_at, latency_ms, http_status=metadata["HTTPStatusCode"], request_id=metadata.get("RequestId")
+        )
+        self._report(attempt)
+        reply = self._reply(answered, latency_ms)
+        report_reply(reply)
+        return reply
+
+    def _arguments(self) -> dict[str, Any]:
+        spec = self.resolved.spec
+        body = converse.request_body(
+            self._request,
+            json_schema=bool(spec and spec.json_schema),
+            seed=self._request.seed if self._route.on_this_machine else None,
+        )
+        return {"modelId": self.resolved.model_id, **body}
+
+    def _reply(self, answered: Answered, latency_ms: float) -> Reply:
+        answer, metadata, ttft_ms = answered
+        resolved = self.resolved
+        # Only an endpoint on this machine is believed when it says that a local model answered, free of charge.
+        local_model = metadata.get("HTTPHeaders", {}).get(MODEL_HEADER) if self._route.on_this_machine else None
+        bedrock_usd = resolved.cost(answer.usage)
+        return Reply(
+            text=answer.text,
+            model=f"local · {unquote(local_model)}" if local_model else resolved.name,
+            model_id=resolved.model_id,
+            region=self._route.region,
+            stop_reason=answer.stop_reason,
+            usage=answer.usage,
+            latency_ms=latency_ms,
+            ttft_ms=ttft_ms,
+            queue_ms=self._queue_ms,
+            retry_wait_ms=self._retry_ms,
+            attempts=tuple(self._attempts),
+            cost_usd=Decimal(0) if local_model else bedrock_usd,
+            bedrock_usd=bedrock_usd,
+            price_date=load_catalog().prices_dated.isoformat(),
+            request_id=metadata.get("RequestId"),
+        )
+
+    def _explain(self, error: Exception, url: str | None) -> ModelCallError:
+        region = self._route.region
+        spec = self.resolved.spec
+        hint = load_catalog().resolve(self.resolved.name, region).model_id if spec else "its inference profile"
+        explained = explain(error, Place(self.resolved.model_id, region, url, hint))
+        explained.retryable = explained.retryable and not self.shown
+        return explained
+
+    def _before_retry(self, state: RetryCallState) -> None:
+        """Write a failed attempt down, with the pause that follows it."""
+        failed = state.outcome.exception() if state.outcome else None
+        if isinstance(failed, _AttemptFailed) and state.next_action is not None:
+            wait_ms = state.next_action.sleep * 1000
+            self._retry_ms += failed.attempt.latency_ms + wait_ms
+            self._report(failed.attempt.followed_by_wait(wait_ms))
+
+    def _report(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+        report_attempt(attempt, self.resolved.model_id)
+
+
+class _AttemptFailed(Exception):  # noqa: N818 - carries an attempt to the retry, and is never seen outside
+    """An attempt failed; `explained` is what the caller will see if it is not tried again."""
+
+    def __init__(self, attempt: Attempt, explained: ModelCallError) -> None:
+        super().__init__(str(explained))
+        self.attempt = attempt
+        self.explained = explained
+
+
+def _metadata(error: Exception) -> Mapping[str, Any]:
+    response = getattr(error, "response", None)
+    metadata: Mapping[str, Any] = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return metadata
