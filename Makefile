@@ -22,7 +22,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@touch $@
 
 model: $(INSTALLED)
-	@$(BIN)/agentflow local pull
+	@$(BIN)/agentflow local pull >/dev/null
 
 demo: model  ## run the quickstart notebook offline and print what its steps took and cost
 	@$(BIN)/python scripts/demo.py

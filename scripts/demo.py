@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 from agentflow.local.launch import local_endpoint_url
 
@@ -33,6 +34,8 @@ def main() -> int:
             kernel_name="python3",
             cwd=NOTEBOOK.parent,
             progress_bar=sys.stderr.isatty(),
+            # Messages by sockets of this user only; by TCP the kernel would warn that they are not encrypted.
+            config=Config({"KernelManager": {"transport": "ipc"}}),
         )
     except papermill.PapermillExecutionError as error:
         print(f"{error}\nThe notebook up to that cell: {OUTPUT}", file=sys.stderr)

@@ -101,7 +101,6 @@ class SimpleAgent:
             temperature=config.temperature,
             stop_sequences=config.stop_sequences,
             output_schema=output_type.model_json_schema() if output_type else None,
-            seed=config.seed,
         )
         reply = await self.client.answer(config.model_type, request)
         return _parse(reply.text, output_type, reply.stop_reason) if output_type else reply.text

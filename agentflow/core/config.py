@@ -75,7 +75,6 @@ class AgentConfig(_Config):
     system : the system prompt.
     stop_sequences : texts that end an answer.
     output_type : a pydantic model that the answer is parsed into; None gives text.
-    seed : repeatable sampling on the local endpoint; Bedrock's models take none, so there it is not sent.
     """
 
     name: str = Field(min_length=1)
@@ -85,4 +84,3 @@ class AgentConfig(_Config):
     system: str | None = Field(default=None, min_length=1)
     stop_sequences: tuple[str, ...] = ()
     output_type: type[BaseModel] | None = None
-    seed: int | None = None

@@ -23,7 +23,6 @@ class Request:
     temperature : 0 to 1, or None for the model's default.
     stop_sequences : texts that end the answer.
     output_schema : a JSON schema that the answer has to follow, or None for free text.
-    seed : makes the local models' sampling repeatable; no model of Bedrock takes one, so None sends nothing.
     """
 
     prompt: str
@@ -32,7 +31,6 @@ class Request:
     temperature: float | None = None
     stop_sequences: Sequence[str] = ()
     output_schema: Mapping[str, Any] | None = None
-    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

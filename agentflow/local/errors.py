@@ -43,5 +43,7 @@ def invalid(message: str) -> Refusal:
 
 
 def missing_package(error: ImportError) -> LocalEndpointError:
-    """Return the error for a package of the extra `local` that is not installed."""
+    """Return the error for a package of the extra `local` that is not installed, or that the system cannot load."""
+    if not isinstance(error, ModuleNotFoundError):  # llama.cpp needs the system's OpenMP library
+        return LocalEndpointError(f"The local model cannot be loaded: {error}. On Debian: apt-get install libgomp1")
     return LocalEndpointError(f"The local endpoint needs the package {error.name}: run {INSTALL}")

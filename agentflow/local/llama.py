@@ -19,10 +19,11 @@ from agentflow.local.errors import LocalEndpointError, Refusal, invalid, missing
 # Figures to tune, in one place.
 SLOTS = 4  # answers computed at once; the others queue
 CONTEXT_TOKENS = 16_384  # shared by the slots; one prompt gets what the model was trained for, 8,192 for SmolLM2
-# llama.cpp's threads wait for each other by spinning: where another program takes one of their CPUs, all of them crawl
-# (measured on 2 CPUs with one busy: 51 tokens/s on one thread, 0.3 on two). So half of the CPUs stay free.
-THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
-TEMPERATURE = 0.2  # this and the next two: where the request does not say
+THREADS = max(1, min(4, os.cpu_count() or 1))
+# OpenMP's threads wait for each other by spinning: where another program takes one of their CPUs, all of them crawl
+# (measured on 2 CPUs with one busy: over a minute for an answer that takes 3 s when they sleep instead).
+WAIT_POLICY = "passive"
+TEMPERATURE = 0.1  # this and the next two: where the request does not say
 TOP_P = 0.9
 MAX_TOKENS = 1024
 REPEAT_PENALTY = 1.0
@@ -107,6 +108,7 @@ def _load(path: Path, socket: Path) -> Any:
     LocalEndpointError
         `xllamacpp` is not installed, or the file is missing or no model.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", WAIT_POLICY)  # read when the library is loaded
     try:
         import xllamacpp
     except ImportError as error:

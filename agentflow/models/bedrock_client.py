@@ -97,7 +97,6 @@ class BedrockClient:
         temperature: float | None = None,
         stop_sequences: Sequence[str] = (),
         output_schema: Mapping[str, Any] | None = None,
-        seed: int | None = None,
     ) -> Reply:
         """Ask a model and return its whole answer.
 
@@ -110,7 +109,6 @@ class BedrockClient:
         temperature : 0 to 1.
         stop_sequences : texts that end the answer.
         output_schema : a JSON schema for the answer, whose text is then JSON.
-        seed : makes the local endpoint's sampling repeatable; not sent to Bedrock, whose models take none.
 
         Raises
         ------
@@ -119,7 +117,7 @@ class BedrockClient:
         ModelCallError
             The call failed, after its retries; the subclass says how, and the message what to do.
         """
-        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema, seed)
+        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema)
         return await self.answer(model, request)
 
     async def answer(self, model: str | None, request: Request) -> Reply:
@@ -141,7 +139,6 @@ class BedrockClient:
         temperature: float | None = None,
         stop_sequences: Sequence[str] = (),
         output_schema: Mapping[str, Any] | None = None,
-        seed: int | None = None,
     ) -> ReplyStream:
         """Ask a model and return its answer as a stream of text; parameters and errors as for `invoke`.
 
@@ -152,7 +149,7 @@ class BedrockClient:
         ...     print(text, end="")
         >>> stream.reply.usage   # doctest: +SKIP
         """
-        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema, seed)
+        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema)
         return ReplyStream(Call(self._route, model, request))
 
     def __repr__(self) -> str:

@@ -118,11 +118,7 @@ class Call:
 
     def _arguments(self) -> dict[str, Any]:
         spec = self.resolved.spec
-        body = converse.request_body(
-            self._request,
-            json_schema=bool(spec and spec.json_schema),
-            seed=self._request.seed if self._route.on_this_machine else None,
-        )
+        body = converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
         return {"modelId": self.resolved.model_id, **body}
 
     def _reply(self, answered: Answered, latency_ms: float) -> Reply:

@@ -32,13 +32,12 @@ class Answer:
     usage: Usage
 
 
-def request_body(request: Request, *, json_schema: bool, seed: int | None = None) -> dict[str, Any]:
+def request_body(request: Request, *, json_schema: bool) -> dict[str, Any]:
     """Return the arguments of boto3's `converse` and `converse_stream`, but for `modelId`.
 
     Parameters
     ----------
     json_schema : the model takes an output schema as such; else it goes as a tool that the model has to call.
-    seed : sent as an additional field; for the local endpoint only.
     """
     inference: dict[str, Any] = {"maxTokens": request.max_tokens}
     if request.temperature is not None:
@@ -51,8 +50,6 @@ def request_body(request: Request, *, json_schema: bool, seed: int | None = None
     }
     if request.system:
         body["system"] = [{"text": request.system}]
-    if seed is not None:
-        body["additionalModelRequestFields"] = {"seed": seed}
     if request.output_schema is not None:
         schema = _accepted(request.output_schema)
         if json_schema:
