@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab model test check format soak lock clean
+.PHONY: help install demo lab model test check format notebooks soak lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test: check model  ## everything that CI checks: the above, the tests and the no
 
 soak: model  ## what takes too long for CI: the quickstart's answers over ten seeds, a load test on the small model
 	@$(BIN)/pytest -m soak tests
+
+notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN --KernelManager.transport=ipc \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 format: $(INSTALLED)  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
