@@ -43,8 +43,8 @@ soak: model  ## what takes too long for CI: the quickstart's answers over ten se
 	@$(BIN)/pytest -m soak tests
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN --KernelManager.transport=ipc \
-		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR notebooks/*.ipynb
 
 format: $(INSTALLED)  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .

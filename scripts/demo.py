@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
-from traitlets.config import Config
 
 from agentflow.local.launch import local_endpoint_url
 
@@ -34,8 +33,7 @@ def main() -> int:
             kernel_name="python3",
             cwd=NOTEBOOK.parent,
             progress_bar=sys.stderr.isatty(),
-            # Messages by sockets of this user only; by TCP the kernel would warn that they are not encrypted.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
+            extra_arguments=["--log-level=ERROR"],  # a kernel warns that TCP on this machine is not encrypted
         )
     except papermill.PapermillExecutionError as error:
         print(f"{error}\nThe notebook up to that cell: {OUTPUT}", file=sys.stderr)
