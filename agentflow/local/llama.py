@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ TOP_P = 0.9
 MAX_TOKENS = 1024
 REPEAT_PENALTY = 1.0
 
+NOTICE_SECONDS = 2.0  # a load that takes longer is told; the small model's takes about 1
 _CLOSE_SECONDS = 0.5
 _MAGIC = b"GGUF"
 _UNAVAILABLE = "Bedrock is unable to process your request."
@@ -47,11 +49,15 @@ class LlamaModel:
         # The library opens an HTTP server of its own, with no way to turn it off. As a socket in a folder that only
         # this user can enter, behind a key that nobody knows, no web page and no other user gets to it.
         self._folder = Path(tempfile.mkdtemp(prefix="agentflow-"))
+        notice = threading.Timer(NOTICE_SECONDS, sys.stderr.write, [f"Loading the model {self.label} ...\n"])
+        notice.start()
         try:
             self._server = _load(path, self._folder / "llama.sock")
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
+        finally:
+            notice.cancel()
         self._slots = ThreadPoolExecutor(SLOTS, thread_name_prefix="llama")
         self._closing = threading.Event()
         self._jobs: set[Any] = set()

@@ -102,9 +102,8 @@ async def test_an_error_names_model_region_and_fix_and_is_not_retried(
     with pytest.raises(error, match=says) as caught:
         await BedrockClient("us-west-2", endpoint_url=scripted.url).invoke("haiku", "x")
     assert scripted.stats()["requests"] - before == 1
-    if error is not errors.CredentialsError:
-        assert "us.anthropic.claude-haiku-4-5-20251001-v1:0" in str(caught.value)
-        assert "us-west-2" in str(caught.value)
+    assert "us.anthropic.claude-haiku-4-5-20251001-v1:0" in str(caught.value)
+    assert "us-west-2" in str(caught.value)
 
 
 async def test_a_model_that_needs_a_profile_names_it(scripted: Endpoint) -> None:
@@ -220,3 +219,14 @@ def test_the_region_follows_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
     assert BedrockClient().region == "eu-west-2"
     assert BedrockClient("us-west-2").region == "us-west-2"
+
+
+def test_every_known_error_names_model_region_and_fix() -> None:
+    from agentflow.models.faults import _FAULTS
+
+    *known, unknown = _FAULTS
+    for fault in known:
+        assert "{model_id}" in fault.what, fault
+        assert "{region}" in fault.what, fault
+        assert fault.fix, fault
+    assert unknown.codes == unknown.wording == ""
