@@ -29,7 +29,7 @@ TOP_P = 0.9
 MAX_TOKENS = 1024
 REPEAT_PENALTY = 1.0
 
-NOTICE_SECONDS = 2.0  # a load that takes longer is told; the small model's takes about 1
+NOTICE_BYTES = 300_000_000  # the load of a larger file takes seconds, and is told; the small model's takes one
 _CLOSE_SECONDS = 0.5
 _MAGIC = b"GGUF"
 _UNAVAILABLE = "Bedrock is unable to process your request."
@@ -49,15 +49,13 @@ class LlamaModel:
         # The library opens an HTTP server of its own, with no way to turn it off. As a socket in a folder that only
         # this user can enter, behind a key that nobody knows, no web page and no other user gets to it.
         self._folder = Path(tempfile.mkdtemp(prefix="agentflow-"))
-        notice = threading.Timer(NOTICE_SECONDS, sys.stderr.write, [f"Loading the model {self.label} ...\n"])
-        notice.start()
+        if path.is_file() and path.stat().st_size > NOTICE_BYTES:
+            sys.stderr.write(f"Loading the model {self.label} ...\n")
         try:
             self._server = _load(path, self._folder / "llama.sock")
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        finally:
-            notice.cancel()
         self._slots = ThreadPoolExecutor(SLOTS, thread_name_prefix="llama")
         self._closing = threading.Event()
         self._jobs: set[Any] = set()
