@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
@@ -142,7 +141,7 @@ class FunctionAgent:
         if self._is_async:
             return await self.function(**values)
         call = partial(copy_context().run, self.function, **values)
-        output = await asyncio.get_running_loop().run_in_executor(_function_pool(), call)
+        output = await _function_pool().run(call)
         return await output if inspect.isawaitable(output) else output
 
     def __repr__(self) -> str:

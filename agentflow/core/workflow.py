@@ -14,6 +14,7 @@ from agentflow.core.engine import Binding, Plan, PlannedStep, Run
 from agentflow.core.errors import CycleError, DefinitionError, InputError, nearest
 from agentflow.core.events import Event, RunFinished
 from agentflow.core.graph import execution_order
+from agentflow.core.interrupts import prompt_interrupts
 from agentflow.core.result import RunResult
 from agentflow.core.template import Path
 
@@ -286,7 +287,9 @@ class Workflow:
         asyncio.CancelledError
             The caller's task was cancelled; `last_result` has everything that was finished.
         """
-        return await self._prepare(inputs).execute()
+        run = self._prepare(inputs)
+        with prompt_interrupts():
+            return await run.execute()
 
     def run(self, **inputs: Any) -> RunResult:
         """Run the workflow and wait for its end: in a script, a notebook cell or papermill.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -89,7 +88,7 @@ class Call:
 
         number = len(self._attempts) + 1
         try:
-            answered = await asyncio.wrap_future(link.pool.submit(work))
+            answered = await link.pool.run(work)
         except (AgentFlowError, LocalEndpointError):
             raise
         except Exception as error:

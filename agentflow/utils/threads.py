@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
@@ -16,7 +17,8 @@ class DaemonPool(Executor):
     """Up to `size` daemon threads, started as they are needed.
 
     `ThreadPoolExecutor` joins its threads when Python exits: a script that was interrupted would hang until the last
-    call in flight was answered. These threads end with the process.
+    call in flight was answered. These threads end with the process, and a call that nobody waits for any longer can be
+    abandoned: it runs to its end, but gives its place to other work at once.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -26,27 +28,61 @@ class DaemonPool(Executor):
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
+        self._running: set[Future[Any]] = set()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a call on a thread as soon as one is free; cancelling the future takes it out of the queue."""
         future: Future[T] = Future()
         with self._lock:
+            self._work.put((future, lambda: fn(*args, **kwargs)))
             if self._idle > 0:
                 self._idle -= 1
-            elif self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._serve, name=f"{self._name}-{self._threads}", daemon=True).start()
-            self._work.put((future, lambda: fn(*args, **kwargs)))
+            else:
+                self._start_thread()
         return future
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run a call on a thread and wait for it; a cancelled wait abandons it."""
+        future = self.submit(call)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            if not future.cancel():
+                # A moment later: where many waits are cancelled together, first all that still queue leave the queue.
+                asyncio.get_running_loop().call_soon(self.abandon, future)
+            raise
+
+    def abandon(self, future: Future[Any]) -> None:
+        """Take a call out of the queue, or let the thread that runs it end with it and start another in its place."""
+        if future.cancel():
+            return
+        with self._lock:
+            if future in self._running:
+                self._running.remove(future)
+                self._threads -= 1
+                if not self._work.empty():
+                    self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Start a thread where there is room for one; the caller holds the lock."""
+        if self._threads < self._size:
+            self._threads += 1
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
 
     def _serve(self) -> None:
         while True:
             future, call = self._work.get()
             if future.set_running_or_notify_cancel():
+                with self._lock:
+                    self._running.add(future)
                 try:
                     future.set_result(call())
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
                     future.set_exception(error)
+                with self._lock:
+                    if future not in self._running:
+                        return  # the call was abandoned, and another thread has this one's place
+                    self._running.remove(future)
             del future, call
             with self._lock:
                 # Work that was put while every thread was busy is taken next; only a thread without any is idle.
