@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from agentflow.core.config import AgentConfig, WorkflowConfig
     from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
     from agentflow.core.result import RunResult
-    from agentflow.core.workflow import Step, Workflow
+    from agentflow.core.step import Step
+    from agentflow.core.workflow import Workflow
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
     from agentflow.notebook.magics import load_ipython_extension
@@ -34,7 +35,7 @@ _PUBLIC = {
     "RunInterrupted": "agentflow.core.errors",
     "RunResult": "agentflow.core.result",
     "SimpleAgent": "agentflow.core.agent",
-    "Step": "agentflow.core.workflow",
+    "Step": "agentflow.core.step",
     "Workflow": "agentflow.core.workflow",
     "WorkflowConfig": "agentflow.core.config",
     "WorkflowError": "agentflow.core.errors",

@@ -11,11 +11,9 @@ import heapq
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentflow.core.agent import Agent
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.errors import AgentFlowError, StepError, WorkflowError, WorkflowTimeoutError
 from agentflow.core.events import (
@@ -29,40 +27,9 @@ from agentflow.core.events import (
     StepStarted,
     current_step,
 )
+from agentflow.core.plan import Plan, PlannedStep
 from agentflow.core.result import RunResult, StepStatus
-from agentflow.core.template import Path, look_up
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """Where one parameter of a step comes from: a step's output or a part of it, an input of the run, or a literal."""
-
-    name: str
-    step_id: str | None = None
-    path: Path = ()
-    run_input: str | None = None
-    required: bool = True
-    literal: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
-    """A step with its edges: `successors` are positions in the plan, `needs` is how many steps have to end first."""
-
-    step_id: str
-    agent: Agent
-    bindings: tuple[Binding, ...]
-    successors: tuple[int, ...]
-    needs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The steps of a workflow in an order in which they can run; `step_ids` has them as they were added."""
-
-    name: str
-    steps: tuple[PlannedStep, ...]
-    step_ids: tuple[str, ...]
+from agentflow.core.template import look_up
 
 
 class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside

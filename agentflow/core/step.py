@@ -1,0 +1,60 @@
+"""A step of a workflow, and references to its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentflow.core.agent import Agent
+from agentflow.core.template import Path
+
+
+class Reference:
+    """The output of a step, or a part of it: what `step.field` and `step[0]` give."""
+
+    __slots__ = ("_path", "_step_id")
+
+    def __init__(self, step_id: str, path: Path = ()) -> None:
+        self._step_id = step_id
+        self._path = path
+
+    def __getattr__(self, name: str) -> Reference:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, part: str | int) -> Reference:
+        return Reference(self._step_id, (*self._path, part))
+
+    def __repr__(self) -> str:
+        parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self._path)
+        return f"{self._step_id}{parts}"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step of a workflow. As a value of another step's `inputs` it stands for its output; `step.field` for a part.
+
+    A field of the output that is called like an attribute of this class is reached as `step["inputs"]`.
+    """
+
+    step_id: str
+    agent: Agent
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> Reference:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, part: str | int) -> Reference:
+        return Reference(self.step_id)[part]
+
+
+def as_reference(value: Any) -> Reference | None:
+    """Return the reference that an input is, None where it is a literal."""
+    if isinstance(value, Step):
+        return Reference(value.step_id)
+    return value if isinstance(value, Reference) else None
