@@ -126,7 +126,7 @@ class Run:
         except asyncio.CancelledError:
             self._emit(StepCancelled(step_id, time.perf_counter()))
             raise
-        except Exception as error:  # whatever a step raises becomes its row
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever a step raises fails it, not the loop
             self._emit(StepFailed(step_id, error, time.perf_counter()))
             self._failure = self._failure or StepError(step_id, error)
             if self._config.on_error == "fail":

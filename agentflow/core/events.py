@@ -66,7 +66,7 @@ class StepFailed:
     """A step raised."""
 
     step_id: str
-    error: Exception
+    error: BaseException
     at: float
 
 

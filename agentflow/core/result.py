@@ -55,7 +55,7 @@ class StepRow:
     replies: tuple[Reply, ...] = ()
     model_id: str | None = None
     output: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def model(self) -> str | None:

@@ -130,6 +130,23 @@ async def test_a_failure_cancels_the_others_and_keeps_what_was_finished() -> Non
     assert isinstance(error.value.__cause__.__cause__, ValueError)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_step_that_wants_to_exit_fails_and_the_loop_lives(error: BaseException) -> None:
+    def leave() -> None:
+        raise error
+
+    async def leave_async() -> None:
+        raise error
+
+    for function in (leave, leave_async):
+        workflow = Workflow("exit")
+        workflow.add_step("leave", function)
+        with pytest.raises(WorkflowError, match=type(error).__name__):
+            workflow.run()
+        workflow.add_step("leave", lambda: "stayed")
+        assert workflow.run().outputs == {"leave": "stayed"}
+
+
 async def test_on_error_continue_runs_all_that_can_still_run() -> None:
     def fail() -> None:
         raise ValueError("no")
