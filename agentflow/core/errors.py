@@ -26,11 +26,16 @@ RunInterrupted               a KeyboardInterrupt; `.result` has what was finishe
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentflow.core.result import RunResult
+
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 class AgentFlowError(Exception):
@@ -40,6 +45,16 @@ class AgentFlowError(Exception):
         super().__init__(f"{what} {fix}".strip())
         self.what = what
         self.fix = fix
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the sentence, under the frames of the user's own function where that failed.
+
+        Our own frames, and those of the libraries below, say nothing that the sentence does not say better.
+        """
+        return [*self._own_frames(), f"{type(self).__name__}: {self}"]
+
+    def _own_frames(self) -> list[str]:
+        return []
 
 
 class DefinitionError(AgentFlowError):
@@ -128,6 +143,14 @@ class StepError(AgentFlowError):
         self.step_id = step_id
         self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
         self.__cause__ = cause
+        self._cause = cause
+
+    def _own_frames(self) -> list[str]:
+        if isinstance(self._cause, AgentFlowError):
+            return []
+        frames = traceback.extract_tb(self._cause.__traceback__)
+        own = [frame for frame in frames if _PACKAGE not in Path(frame.filename).parents]
+        return [line.rstrip("\n") for line in traceback.format_list(own)]
 
 
 class WorkflowTimeoutError(AgentFlowError):
@@ -142,6 +165,10 @@ class WorkflowError(AgentFlowError):
         self.fix = cause.fix
         self.result = result
         self.__cause__ = cause
+        self._cause = cause
+
+    def _own_frames(self) -> list[str]:
+        return self._cause._own_frames()
 
 
 class RunInterrupted(KeyboardInterrupt):

@@ -26,8 +26,8 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def run(self, code: str, *, interrupt_on: str | None = None) -> str:
-        """Run a cell and return its output; an error's name counts as output. May interrupt it on a printed word."""
+    def run(self, code: str, *, interrupt_on: str | None = None, tracebacks: bool = False) -> str:
+        """Run a cell and return its output, with an error's name or traceback. May interrupt it on a printed word."""
         message_id = self.client.execute(code)
         output = ""
         while True:
@@ -44,7 +44,7 @@ class Kernel:
                 case "execute_result":
                     output += content["data"]["text/plain"]
                 case "error":
-                    output += content["ename"]
+                    output += "\n".join(content["traceback"]) if tracebacks else content["ename"]
                 case "status" if content["execution_state"] == "idle":
                     return output
 
@@ -87,3 +87,15 @@ def test_an_interrupt_stops_a_run_at_once_and_keeps_what_was_done(kernel: Kernel
     assert (
         kernel.run("workflow.last_result.status, workflow.last_result.outputs") == "('interrupted', {'a': 1, 'b': 2})"
     )
+
+
+def test_an_error_is_a_sentence_under_the_users_own_frames(kernel: Kernel) -> None:
+    kernel.run("from agentflow import Workflow\nbroken = Workflow('broken')")
+    kernel.run("def divide(number):\n    return 1 / number\nbroken.add_step('divide', divide)")
+    shown = kernel.run("broken.run(number=0)", tracebacks=True)
+    assert "return 1 / number" in shown
+    assert "WorkflowError: workflow 'broken' failed: Step 'divide' failed: ZeroDivisionError: division by zero" in shown
+    assert "threads.py" not in shown
+    shown = kernel.run("broken.run(numbr=0)", tracebacks=True)
+    assert len(shown.splitlines()) == 1
+    assert "did you mean 'numbr'" in shown
