@@ -11,14 +11,23 @@ from agentflow import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong arguments."""
+    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
     except RuntimeError as error:
         print(f"agentflow: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return code
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"{port} is no port: give 0 to 65535")
+    return port
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     serve = actions.add_parser("serve", help="run the endpoint until Ctrl-C; the first line of output names its URL")
-    serve.add_argument("--port", type=int, default=8723, help="default 8723, or the next that is free; 0 takes any")
+    serve.add_argument("--port", type=_port, default=8723, help="default 8723, or the next that is free; 0 takes any")
     serve.add_argument("--model", default="smollm2", help="smollm2 (default), scripted, or a FILE.gguf")
     serve.add_argument("--script", type=Path, help="what --model scripted answers, as a JSON file")
     serve.add_argument("--parent", action="store_true", help="end when standard input ends (used by AgentFlow itself)")

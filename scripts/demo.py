@@ -58,4 +58,7 @@ def _text_of(notebook: nbformat.NotebookNode, *, tag: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

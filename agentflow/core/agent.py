@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextvars import copy_context
 from functools import cache, cached_property, partial
 from typing import Any, Protocol, cast, runtime_checkable
@@ -14,10 +14,11 @@ from agentflow.core import ports
 from agentflow.core.config import AgentConfig
 from agentflow.core.errors import DefinitionError, OutputFormatError
 from agentflow.core.model import Model, Request
-from agentflow.core.template import Template
+from agentflow.core.template import Path, Template
 from agentflow.utils.threads import DaemonPool
 
 FUNCTION_THREADS = 32
+_UNFINISHED = (Generator, AsyncGenerator, Coroutine)
 
 
 @runtime_checkable
@@ -55,7 +56,13 @@ class SimpleAgent:
     """
 
     def __init__(self, config: AgentConfig, bedrock_client: Model | None = None, *, prompt_template: str) -> None:
-        if not prompt_template.strip():
+        if not isinstance(config, AgentConfig):
+            raise DefinitionError(
+                f"SimpleAgent({config!r}): that is no AgentConfig.", fix="Give AgentConfig(name=...)."
+            )
+        if bedrock_client is not None and not hasattr(bedrock_client, "answer"):
+            raise DefinitionError(f"{bedrock_client!r} is no client.", fix="Give a BedrockClient, or nothing.")
+        if not isinstance(prompt_template, str) or not prompt_template.strip():
             raise DefinitionError(f"Agent {config.name!r} has an empty prompt.", fix="Give it a prompt_template.")
         self.config = config
         self._client = bedrock_client
@@ -73,9 +80,14 @@ class SimpleAgent:
         return self._prompt.text
 
     @property
+    def references(self) -> tuple[Path, ...]:
+        """What the placeholders of the prompt and the system prompt refer to."""
+        return self._prompt.references + (self._system.references if self._system else ())
+
+    @property
     def parameters(self) -> Mapping[str, bool]:
         """The names of the placeholders; all are required."""
-        return dict.fromkeys((*self._prompt.names, *(self._system.names if self._system else ())), True)
+        return dict.fromkeys((str(reference[0]) for reference in self.references), True)
 
     def check(self) -> None:
         """Raise `UnknownModelError` where the model's name is not known."""
@@ -139,10 +151,16 @@ class FunctionAgent:
     async def run(self, values: Mapping[str, Any]) -> Any:
         """Call the function."""
         if self._is_async:
-            return await self.function(**values)
-        call = partial(copy_context().run, self.function, **values)
-        output = await _function_pool().run(call)
-        return await output if inspect.isawaitable(output) else output
+            output = await self.function(**values)
+        else:
+            output = await _function_pool().run(partial(copy_context().run, self.function, **values))
+            if inspect.isawaitable(output):
+                output = await output
+        if isinstance(output, _UNFINISHED):
+            raise DefinitionError(
+                f"{self!r} returned a {type(output).__name__}, which no other step can use.", fix="Return its values."
+            )
+        return output
 
     def __repr__(self) -> str:
         return f"FunctionAgent({getattr(self.function, '__name__', self.function)})"

@@ -49,6 +49,7 @@ class WorkflowConfig(_Config):
     timeout_seconds : the longest that a run may take; default `AGENTFLOW_TIMEOUT`, else 300.
     max_concurrency : the most steps of a run at the same time; None is no limit of the workflow's own.
     on_error : `fail` stops the run at the first failure; `continue` runs all that can still run, then fails.
+    journal : whether answers outlive the process; there is no store for them yet, so only False.
     """
 
     name: str = Field(min_length=1)
@@ -58,9 +59,7 @@ class WorkflowConfig(_Config):
     )
     max_concurrency: int | None = Field(default=None, ge=1)
     on_error: Literal["fail", "continue"] = "fail"
-    # Kept answers come with the run store; until then there is nothing to switch on.
     journal: Literal[False] = False
-    cache: Literal[False] = False
 
 
 class AgentConfig(_Config):

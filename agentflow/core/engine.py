@@ -32,6 +32,12 @@ from agentflow.core.result import RunResult, StepStatus
 from agentflow.core.template import look_up
 
 
+def _is_cancelled() -> bool:
+    """Return whether the current task was cancelled; else a `CancelledError` is of something that the step awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside
     """A step failed, and the run is to stop."""
 
@@ -123,10 +129,12 @@ class Run:
         self._emit(StepStarted(step_id, time.perf_counter()))
         try:
             output = await step.agent.run(self._values(step))
-        except asyncio.CancelledError:
-            self._emit(StepCancelled(step_id, time.perf_counter()))
+        except GeneratorExit:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever a step raises fails it, not the loop
+        except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                self._emit(StepCancelled(step_id, time.perf_counter()))
+                raise
             self._emit(StepFailed(step_id, error, time.perf_counter()))
             self._failure = self._failure or StepError(step_id, error)
             if self._config.on_error == "fail":

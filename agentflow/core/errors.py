@@ -29,7 +29,7 @@ import difflib
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentflow.core.result import RunResult
@@ -55,6 +55,10 @@ class AgentFlowError(Exception):
 
     def _own_frames(self) -> list[str]:
         return []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error pass between processes, whatever its constructor takes."""
+        return _copied, (type(self), self.args, self.__dict__)
 
 
 class DefinitionError(AgentFlowError):
@@ -138,8 +142,7 @@ class StepError(AgentFlowError):
     """A step failed; `step_id` names it, `__cause__` is the error itself."""
 
     def __init__(self, step_id: str, cause: BaseException) -> None:
-        what = str(cause) if isinstance(cause, AgentFlowError) else f"{type(cause).__name__}: {cause}"
-        super().__init__(f"Step {step_id!r} failed: {what}")
+        super().__init__(f"Step {step_id!r} failed: {_described(cause)}")
         self.step_id = step_id
         self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
         self.__cause__ = cause
@@ -179,11 +182,29 @@ class RunInterrupted(KeyboardInterrupt):
         self.result = result
 
 
+def _copied(kind: type[AgentFlowError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> AgentFlowError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error
+
+
+def _described(cause: BaseException) -> str:
+    """Return an error in words: our own as they are, others behind their kind."""
+    try:
+        text = str(cause)
+    except Exception:  # noqa: BLE001 - an error that cannot say what it is must not hide that a step failed
+        text = ""
+    if isinstance(cause, AgentFlowError):
+        return text
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest known name, else an empty string.
+    """Return `` (did you mean 'x'?)`` for the closest known name, else an empty string.
 
     >>> nearest("clasify", ["classify", "reply"])
-    "; did you mean 'classify'?"
+    " (did you mean 'classify'?)"
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""

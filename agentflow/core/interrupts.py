@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
 import socket
 import threading
@@ -25,6 +26,7 @@ class _SignalWaker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        atexit.register(self._close)
 
     @contextmanager
     def awake(self) -> Iterator[None]:
@@ -55,10 +57,16 @@ class _SignalWaker:
 
     def _remove(self) -> None:
         if self._installed:
-            signal.set_wakeup_fd(-1)
+            current = signal.set_wakeup_fd(-1)
+            if current not in {-1, self._writer.fileno()}:  # the loop got a signal handler of its own meanwhile
+                signal.set_wakeup_fd(current)
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._reader)
         self._installed, self._loop = False, None
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._writer.close()
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentflow.core.agent import Agent
+from agentflow.core.agent import Agent, SimpleAgent
 from agentflow.core.errors import CycleError, DefinitionError, InputError, nearest
 from agentflow.core.graph import execution_order
-from agentflow.core.step import Step, as_reference
+from agentflow.core.step import Step, as_reference, holds_reference
 from agentflow.core.template import Path
 
 Steps = Mapping[str, Step]
@@ -164,10 +164,38 @@ def _problems(step: Step, steps: Steps) -> list[str]:
         for name in step.inputs
         if name not in parameters
     ]
+    problems += [
+        f"Step {step.step_id!r}: its input {name!r} has a step among its items, which is not followed there: "
+        "give the step itself as an input."
+        for name, value in step.inputs.items()
+        if holds_reference(value)
+    ]
     referred = [reference for value in step.inputs.values() if (reference := as_reference(value)) is not None]
     problems += [
         f"Step {step.step_id!r} needs step {name!r}, which the workflow does not have{nearest(name, steps)}."
         for name in (*(reference._step_id for reference in referred), *step.depends_on)
         if name not in steps
     ]
+    used = [(reference._step_id, *reference._path) for reference in referred]
+    if isinstance(step.agent, SimpleAgent):
+        used += [path for path in step.agent.references if path[0] not in step.inputs]
+    problems += [
+        f"Step {step.step_id!r}: {problem}"
+        for path in used
+        if path[0] in steps and (problem := _field_problem(path, steps[str(path[0])].agent))
+    ]
     return problems
+
+
+def _field_problem(path: Path, agent: Agent) -> str | None:
+    """Return what is wrong with a field of an output, as far as its type is known before it is there."""
+    if len(path) == 1 or not isinstance(agent, SimpleAgent):
+        return None
+    name, field = path[:2]
+    output_type = agent.config.output_type
+    if output_type is None:
+        return f"{name!r} gives text, which has no {field!r}: give its AgentConfig an output_type with that field."
+    known = output_type.model_fields
+    return (
+        None if field in known else f"{name!r} has no {field!r}{nearest(str(field), known)}: it has {', '.join(known)}."
+    )

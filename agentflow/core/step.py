@@ -14,6 +14,7 @@ class Reference:
     """The output of a step, or a part of it: what `step.field` and `step[0]` give."""
 
     __slots__ = ("_path", "_step_id")
+    __iter__ = None  # it has items, but how many is known only when the step has run
 
     def __init__(self, step_id: str, path: Path = ()) -> None:
         self._step_id = step_id
@@ -43,6 +44,7 @@ class Step:
     agent: Agent
     inputs: Mapping[str, Any] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
+    __iter__ = None  # as for a Reference
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("_"):
@@ -58,3 +60,9 @@ def as_reference(value: Any) -> Reference | None:
     if isinstance(value, Step):
         return Reference(value.step_id)
     return value if isinstance(value, Reference) else None
+
+
+def holds_reference(value: Any) -> bool:
+    """Return whether a list, tuple or mapping has a reference among its items, where it would not be followed."""
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any(as_reference(item) is not None or holds_reference(item) for item in items)

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,7 +40,12 @@ class Template:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that the template uses, each once, in order of appearance."""
-        return tuple(dict.fromkeys(str(piece[0]) for piece in self._pieces if isinstance(piece, tuple)))
+        return tuple(dict.fromkeys(str(reference[0]) for reference in self.references))
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """What the placeholders refer to, such as ``("name", "field", 0)``."""
+        return tuple(piece for piece in self._pieces if isinstance(piece, tuple))
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text with every placeholder replaced.
@@ -114,8 +120,10 @@ def _described(value: Any) -> str:
 
 def as_text(value: Any) -> str:
     """Return a value as it stands in a prompt: text as it is, an enum's value, anything structured as JSON."""
+    if isinstance(value, Enum):
+        return as_text(value.value)
     if isinstance(value, str):
-        return str.__str__(value)
+        return value
     if isinstance(value, Mapping | BaseModel | list | tuple | set | bool) or dataclasses.is_dataclass(value):
         return json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
     return str(value)

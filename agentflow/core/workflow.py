@@ -60,7 +60,7 @@ class Workflow:
         agent: Agent | Callable[..., Any],
         inputs: Mapping[str, Any] | None = None,
         *,
-        depends_on: Sequence[Step | str] = (),
+        depends_on: Step | str | Sequence[Step | str] = (),
     ) -> Step:
         """Add a step, or replace the one of that id.
 
@@ -77,9 +77,12 @@ class Workflow:
         DefinitionError
             The id is empty, or the agent is nothing that can be run.
         """
-        if not step_id:
-            raise DefinitionError("A step needs an id.", fix="Other steps use its output by that name.")
-        earlier = tuple(other.step_id if isinstance(other, Step) else other for other in depends_on)
+        if not isinstance(step_id, str) or not step_id:
+            raise DefinitionError(f"{step_id!r} is no id of a step.", fix="Give the name that other steps use for it.")
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise DefinitionError(f"Step {step_id!r}: its inputs are no mapping.", fix="Give inputs={'name': value}.")
+        others = [depends_on] if isinstance(depends_on, Step | str) else depends_on
+        earlier = tuple(other.step_id if isinstance(other, Step) else other for other in others)
         step = Step(step_id, as_agent(agent), dict(inputs or {}), earlier)
         self.steps[step_id] = step
         self._plan = None
@@ -111,7 +114,7 @@ class Workflow:
         self.last_result = run.result
         return run
 
-    async def execute(self, **inputs: Any) -> RunResult:
+    async def execute(self, /, **inputs: Any) -> RunResult:
         """Run the workflow on the caller's event loop.
 
         Parameters
@@ -131,7 +134,7 @@ class Workflow:
         with prompt_interrupts():
             return await run.execute()
 
-    def run(self, **inputs: Any) -> RunResult:
+    def run(self, /, **inputs: Any) -> RunResult:
         """Run the workflow and wait for its end: in a script, a notebook cell or papermill.
 
         Raises
@@ -146,7 +149,7 @@ class Workflow:
         run = self._prepare(inputs)
         return portal.run(run.execute, run.result)
 
-    async def stream(self, **inputs: Any) -> AsyncIterator[Event]:
+    async def stream(self, /, **inputs: Any) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`.
 
         Raises
@@ -155,7 +158,12 @@ class Workflow:
             As `execute()`; a `WorkflowError` comes after the last event. Leaving the loop early cancels the run.
         """
         events: asyncio.Queue[Event] = asyncio.Queue()
-        run = asyncio.create_task(self._prepare(inputs, events.put_nowait).execute())
+        loop = asyncio.get_running_loop()
+
+        def read(event: Event) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
+
+        run = asyncio.create_task(self._prepare(inputs, read).execute())
         try:
             while True:
                 event = await events.get()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-INSTALL = 'pip install "agentflow-bedrock[local]"'
+INSTALL = "pip install aiohttp platformdirs xllamacpp"
 
 #: HTTP status of each error code (service model bedrock-runtime 2023-09-30; the last three are AWS's common errors).
 STATUS_BY_CODE = {

@@ -118,7 +118,7 @@ class Endpoint:
                     f"The maximum tokens you requested exceed the model limit of {limit}. Try again with a maximum "
                     f"tokens value lower than {limit}."
                 )
-            items = answer(self._model, chat)
+            items = _within_context(answer(self._model, chat), model)
             if streamed:
                 return await self._stream(request, wire, model, items, arrived)
             whole = await collect(items)
@@ -194,6 +194,18 @@ class Endpoint:
             raise invalid(f"This script cannot be used: {error}") from error
         self._model.follow(script)
         return _json(script.model_dump())
+
+
+async def _within_context(items: Items, model: ServedModel) -> Items:
+    """Pass an answer on, if its prompt fits the model that the client has named."""
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, Begin) and item.input_tokens > model.context_tokens:
+                tokens, limit = item.input_tokens, model.context_tokens
+                raise invalid(
+                    f"The model returned the following errors: prompt is too long: {tokens} tokens > {limit} maximum"
+                )
+            yield item
 
 
 def _json(value: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

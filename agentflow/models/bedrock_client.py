@@ -15,10 +15,13 @@ from agentflow.models.catalog import ModelType, load_catalog
 from agentflow.models.stream import ReplyStream
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
 from agentflow.utils.env import setting
+from agentflow.utils.redaction import redact_dependencies
 
 __all__ = ["BedrockClient", "ModelType", "ReplyStream"]
 
 DEFAULT_REGION = "us-east-1"
+
+redact_dependencies()  # a person who switches debug logging on must not find keys and prompts in it
 
 
 class BedrockClient:
@@ -53,8 +56,8 @@ class BedrockClient:
         profile_name: str | None = None,
         max_connections: int | None = None,
     ) -> None:
-        if max_connections is not None and max_connections < 1:
-            raise DefinitionError(f"max_connections={max_connections} is less than 1.", fix="Give 1 or more.")
+        if max_connections is not None and (not isinstance(max_connections, int) or max_connections < 1):
+            raise DefinitionError(f"max_connections={max_connections!r} is no number of calls.", fix="Give 1 or more.")
         self.endpoint_url = _checked_url(endpoint_url or setting("BEDROCK_ENDPOINT_URL").value)
         self.max_connections = max_connections or setting("BEDROCK_MAX_CONNECTIONS").whole_number(at_least=1)
         self.max_retries = setting("AGENTFLOW_MAX_RETRIES").whole_number(at_least=0)
@@ -117,7 +120,7 @@ class BedrockClient:
         ModelCallError
             The call failed, after its retries; the subclass says how, and the message what to do.
         """
-        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema)
+        request = Request(prompt, max_tokens, system, temperature, _texts(stop_sequences), output_schema)
         return await self.answer(model, request)
 
     async def answer(self, model: str | None, request: Request) -> Reply:
@@ -149,18 +152,25 @@ class BedrockClient:
         ...     print(text, end="")
         >>> stream.reply.usage   # doctest: +SKIP
         """
-        request = Request(prompt, max_tokens, system, temperature, tuple(stop_sequences), output_schema)
+        request = Request(prompt, max_tokens, system, temperature, _texts(stop_sequences), output_schema)
         return ReplyStream(Call(self._route, model, request))
 
     def __repr__(self) -> str:
         return f"BedrockClient({self.region!r}, endpoint={self.endpoint_url or 'Amazon Bedrock'})"
 
 
+def _texts(texts: Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
 def _checked_url(url: str | None) -> str | None:
     """Return an endpoint's URL without a trailing slash, None for Amazon's own."""
     if url is None or url == LOCAL:
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half a bracket
+        parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise DefinitionError(
             f"BEDROCK_ENDPOINT_URL={url!r} is no URL.",

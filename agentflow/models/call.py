@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from agentflow.models.transport import Transport
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
+CANCELLED = "Cancelled"  # in the place of an error code: nobody waited for the answer any longer
 
 
 class Route(NamedTuple):
@@ -76,7 +78,8 @@ class Call:
 
     async def _attempt(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
         link = self._route.link
-        queued = picked_up = sent = time.perf_counter()
+        queued = picked_up = time.perf_counter()
+        sent: float | None = None
         started_at = datetime.now(UTC)
 
         def work() -> Answered:
@@ -87,15 +90,23 @@ class Call:
             return send(boto_client, self._arguments())
 
         number = len(self._attempts) + 1
+
+        def elapsed_ms() -> float:
+            return (time.perf_counter() - (sent or queued)) * 1000
+
         try:
             answered = await link.pool.run(work)
+        except asyncio.CancelledError:
+            if sent is not None:  # it may still be answered, and billed
+                self._report(Attempt(number, started_at, elapsed_ms(), error_code=CANCELLED))
+            raise
         except (AgentFlowError, LocalEndpointError):
             raise
         except Exception as error:
             attempt = Attempt(
                 number,
                 started_at,
-                (time.perf_counter() - sent) * 1000,
+                elapsed_ms(),
                 error_code=code_of(error),
                 http_status=_metadata(error).get("HTTPStatusCode"),
                 request_id=_metadata(error).get("RequestId"),
@@ -104,7 +115,7 @@ class Call:
             if isinstance(explained, EndpointError):
                 link.reconnect()
             raise _AttemptFailed(attempt, explained) from error
-        latency_ms = (time.perf_counter() - sent) * 1000
+        latency_ms = elapsed_ms()
         self._queue_ms += (picked_up - queued) * 1000
         metadata = answered.metadata
         attempt = Attempt(

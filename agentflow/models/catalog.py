@@ -156,7 +156,7 @@ class Catalog(_Row):
         Raises
         ------
         UnknownModelError
-            The name is no alias and looks like no Bedrock id.
+            The name is no alias and looks like no Bedrock id, or the model cannot be called from the region.
         """
         asked = str(model or "fast")  # the plain text of a ModelType
         name = self.aliases.get(asked, asked)
@@ -176,9 +176,17 @@ class Catalog(_Row):
 
     def _profile(self, spec: ModelSpec, region: str) -> str:
         geography = next((name for name, regions in self.geographies.items() if region in regions), "global")
-        if geography in spec.profiles:
-            return geography
-        return "global" if "global" in spec.profiles else ON_DEMAND
+        wanted = [geography, "apac"] if region.startswith("ap-") else [geography]
+        if not region.startswith("us-gov-"):  # a partition of its own, which global profiles do not reach
+            wanted.append("global")
+        if found := next((profile for profile in wanted if profile in spec.profiles), None):
+            return found
+        if spec.on_demand:
+            return ON_DEMAND
+        raise UnknownModelError(
+            f"{spec.id} has no inference profile that serves {region}.",
+            fix=f"It has {', '.join(spec.profiles)}: choose another region, or another model.",
+        )
 
     def _known_id(self, model_id: str) -> ResolvedModel:
         """Find the catalog's row for an id or ARN, so that its price is known; the id itself passes unchanged."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import Any
 
+from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Reply
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call
@@ -19,8 +20,12 @@ class ReplyStream:
     def __init__(self, call: Call) -> None:
         self._call = call
         self.reply: Reply | None = None
+        self._read = False
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        if self._read:
+            raise DefinitionError("This stream was read already.", fix="Call client.stream() again, or use its reply.")
+        self._read = True
         loop = asyncio.get_running_loop()
         texts: asyncio.Queue[str | None] = asyncio.Queue()
         call = self._call

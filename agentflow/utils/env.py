@@ -91,7 +91,7 @@ def setting(name: str) -> Setting:
         The name is not in `VARIABLES`.
     """
     variable = VARIABLES[name]
-    if value := os.environ.get(name, "").strip():
+    if value := _without_comment(os.environ.get(name)):
         return Setting(name, value, "environment")
     if value := _dotenv().get(name, ""):
         return Setting(name, value, ".env")
@@ -120,9 +120,18 @@ def _read_dotenv(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, str]:
     """Parse a `.env` file, again only after it changed (the two unused arguments are the cache's key)."""
     from dotenv import dotenv_values
 
-    known = {}
-    for name, value in dotenv_values(path, interpolate=False).items():
-        # python-dotenv keeps `NAME=  # comment` as the value "# comment"; none of our values begins with a hash.
-        if name in VARIABLES and value and not value.startswith("#"):
-            known[name] = value.strip()
-    return known
+    try:
+        values = dotenv_values(path, interpolate=False)
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
+    return {name: text for name, value in values.items() if name in VARIABLES and (text := _without_comment(value))}
+
+
+def _without_comment(value: str | None) -> str:
+    """Return a value, empty where it is only a comment.
+
+    python-dotenv, and tools like `docker --env-file`, keep `NAME=  # comment` as the value "# comment"; none of our
+    values begins with a hash.
+    """
+    text = (value or "").strip()
+    return "" if text.startswith("#") else text

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentflow.utils.env import SettingError, setting
+from agentflow.utils.redaction import redact_dependencies
 
 # The fields that the operation runbook's Logs Insights queries use; a record carries those that were given as `extra`.
 FIELDS = (
@@ -40,6 +41,7 @@ def setup_logger(name: str) -> logging.Logger:
     SettingError
         `AGENTFLOW_LOG_LEVEL` is no level of Python's logging.
     """
+    redact_dependencies()
     level = setting("AGENTFLOW_LOG_LEVEL")
     if (number := logging.getLevelNamesMapping().get((level.value or "").upper())) is None:
         message = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -24,6 +25,11 @@ class DaemonPool(Executor):
     def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._name = name
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)  # a forked child has none of the threads
+
+    def _reset(self) -> None:
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -44,9 +50,11 @@ class DaemonPool(Executor):
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call on a thread and wait for it; a cancelled wait abandons it."""
         future = self.submit(call)
+        answer = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
+            answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else looks at it
             if not future.cancel():
                 # A moment later: where many waits are cancelled together, first all that still queue leave the queue.
                 asyncio.get_running_loop().call_soon(self.abandon, future)
@@ -77,6 +85,8 @@ class DaemonPool(Executor):
                     self._running.add(future)
                 try:
                     future.set_result(call())
+                except StopIteration as error:  # a coroutine that waits could not raise it
+                    future.set_exception(RuntimeError(f"StopIteration: {error.value!r}"))
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
                     future.set_exception(error)
                 with self._lock:

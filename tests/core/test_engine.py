@@ -1,7 +1,9 @@
 """One run: concurrency, timeouts, failures, interrupts, events."""
 
 import asyncio
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -272,3 +274,91 @@ def test_ctrl_c_stops_a_script_at_once_and_keeps_what_was_done() -> None:
     output, _ = process.communicate(timeout=10)
     assert output == "interrupted {'first': 1}\n"
     assert (process.returncode, time.monotonic() - sent < 5) == (0, True)
+
+
+async def test_a_cancelled_error_of_something_else_fails_the_step() -> None:
+    async def awaits_cancelled() -> None:
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    workflow = Workflow("inner")
+    workflow.add_step("inner", awaits_cancelled)
+    workflow.add_step("after", lambda inner: inner)
+    with pytest.raises(WorkflowError, match="Step 'inner' failed: CancelledError") as error:
+        await workflow.execute()
+    assert error.value.result.status == "failed"
+
+
+def test_a_stop_iteration_fails_the_step() -> None:
+    workflow = Workflow("stop")
+    workflow.add_step("stop", lambda: next(iter(())))
+    with pytest.raises(WorkflowError, match="StopIteration"):
+        workflow.run()
+
+
+@pytest.mark.parametrize("error", [BaseException("base"), type("Mute", (Exception,), {"__str__": lambda _: 1 / 0})()])
+async def test_any_exception_ends_the_run_and_its_stream(error: BaseException) -> None:
+    async def leave() -> None:
+        raise error
+
+    workflow = Workflow("any")
+    workflow.add_step("leave", leave)
+    last = None
+    with pytest.raises(WorkflowError, match=r"Step 'leave' failed: (BaseException: base|Mute)"):  # noqa: PT012
+        async for event in workflow.stream():
+            last = event
+    assert isinstance(last, RunFinished)
+    assert last.status == "failed"
+
+
+def test_a_generator_is_no_output() -> None:
+    workflow = Workflow("generator")
+    workflow.add_step("numbers", lambda: (number for number in range(3)))
+    with pytest.raises(WorkflowError, match=r"returned a generator.*Return its values"):
+        workflow.run()
+
+
+async def test_a_signal_handler_that_is_set_during_a_run_stays() -> None:
+    loop = asyncio.get_running_loop()
+    seen = asyncio.Event()
+    workflow = Workflow("signals")
+    workflow.add_step("handler", lambda: loop.call_soon_threadsafe(loop.add_signal_handler, signal.SIGUSR1, seen.set))
+
+    async def linger(handler: object) -> None:
+        await asyncio.sleep(0.01)
+
+    workflow.add_step("linger", linger)
+    await workflow.execute()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await asyncio.wait_for(seen.wait(), 5)
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_runs_workflows_of_its_own() -> None:
+    workflow = Workflow("fork")
+    workflow.add_step("pid", os.getpid)
+    parent = workflow.run().outputs["pid"]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        child = pool.apply_async(_pid_of_a_run).get(timeout=20)
+    assert child not in {parent, None}
+
+
+def _pid_of_a_run() -> object:
+    workflow = Workflow("fork")
+    workflow.add_step("pid", os.getpid)
+    return workflow.run().outputs["pid"]
+
+
+def test_errors_pass_between_processes() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    workflow = Workflow("pickled")
+    workflow.add_step("fail", fail)
+    with pytest.raises(WorkflowError) as caught:
+        workflow.run()
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value)
+    assert copied.result.rows["fail"].status == "failed"

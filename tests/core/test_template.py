@@ -26,6 +26,10 @@ class Level(enum.StrEnum):
     HIGH = "high"
 
 
+class Number(enum.Enum):
+    ONE = 1
+
+
 @pytest.mark.parametrize(
     ("text", "values", "expected"),
     [
@@ -33,7 +37,7 @@ class Level(enum.StrEnum):
         ("{ticket.product}: {ticket.tags[1]}", {"ticket": Ticket(product="shop", tags=["a", "b"])}, "shop: b"),
         ("{point.x}", {"point": Point(3)}, "3"),
         ("{reply[text]} {reply.text}", {"reply": {"text": "hi"}}, "{reply[text]} hi"),
-        ("{level}", {"level": Level.HIGH}, "high"),
+        ("{level} {number}", {"level": Level.HIGH, "number": Number.ONE}, "high 1"),
         ("{rows}", {"rows": [{"a": "é"}]}, '[{"a": "é"}]'),
         ("{ticket}", {"ticket": Ticket(product="x", tags=[])}, '{"product": "x", "tags": []}'),
         ("{ok}", {"ok": True}, "true"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from agentflow import AgentConfig, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.agent import Agent
@@ -94,6 +95,52 @@ def test_depends_on_orders_steps_that_share_no_value() -> None:
     workflow.add_step("first", lambda: order.append("first"))
     workflow.run()
     assert order == ["first", "second"]
+
+
+def test_depends_on_takes_a_step_or_a_name_or_several() -> None:
+    for depends_on in ("first", ["first"], ("first",)):
+        workflow = Workflow("order only")
+        first = workflow.add_step("first", lambda: 1)
+        workflow.add_step("by_name", lambda: 2, depends_on=depends_on)
+        workflow.add_step("by_step", lambda: 2, depends_on=first)
+        workflow.validate()
+        assert workflow.steps["by_name"].depends_on == workflow.steps["by_step"].depends_on == ("first",)
+    with pytest.raises(TypeError):
+        list(first)  # type: ignore[call-overload]
+
+
+class Product(BaseModel):
+    product: str
+
+
+def test_a_misspelt_field_in_a_prompt_names_the_nearest_before_anything_is_called() -> None:
+    workflow = Workflow("field")
+    classify = workflow.add_step("classify", prompt("{ticket}", output_type=Product))
+    workflow.add_step("reply", prompt("About {classify.prodct}"))
+    with pytest.raises(DefinitionError, match=r"Step 'reply': 'classify' has no 'prodct' \(did you mean 'product'\?\)"):
+        workflow.run(ticket="x")
+    workflow.add_step("reply", prompt("About {what}"), {"what": classify.prodct})
+    with pytest.raises(DefinitionError, match="'classify' has no 'prodct'"):
+        workflow.run(ticket="x")
+    workflow.add_step("reply", prompt("About {classify.product}"))
+    workflow.validate()
+    workflow.add_step("classify", prompt("{ticket}"))
+    with pytest.raises(DefinitionError, match="'classify' gives text, which has no 'product'"):
+        workflow.validate()
+
+
+def test_a_step_inside_a_list_is_refused_where_it_would_not_be_followed() -> None:
+    workflow = Workflow("list")
+    first = workflow.add_step("first", lambda: 1)
+    workflow.add_step("second", lambda values: values, {"values": [1, {"a": first}]})
+    with pytest.raises(DefinitionError, match="has a step among its items"):
+        workflow.validate()
+
+
+def test_an_input_may_be_called_self() -> None:
+    workflow = Workflow("self")
+    workflow.add_step("echo", lambda self: self)
+    assert workflow.run(self=3).outputs["echo"] == 3
 
 
 def test_a_misspelt_step_in_a_prompt_names_the_nearest() -> None:
@@ -198,6 +245,14 @@ def test_what_is_no_configuration_is_refused() -> None:
 
 def test_what_cannot_be_a_step_is_refused() -> None:
     workflow = Workflow("x")
+    with pytest.raises(DefinitionError, match="no id of a step"):
+        workflow.add_step(3, lambda: 1)  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="no mapping"):
+        workflow.add_step("a", lambda: 1, ["x"])  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="no AgentConfig"):
+        SimpleAgent("x", prompt_template="x")  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="is no client"):
+        SimpleAgent(AgentConfig(name="x"), "haiku", prompt_template="x")  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match="cannot be a step"):
         workflow.add_step("a", 3)  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match="named parameters only"):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, WorkflowError
 from agentflow.core import errors
 from agentflow.core.errors import DefinitionError, ModelCallError, UnknownModelError
 from agentflow.utils.env import SettingError
@@ -56,6 +56,25 @@ async def test_a_stream_left_early_ends_quietly(scripted: Endpoint) -> None:
     scripted.follow(text="next")
     reply = await asyncio.wait_for(client.invoke("haiku", "again"), 4)
     assert reply.text == "next"
+
+
+async def test_a_stream_can_be_read_once(scripted: Endpoint) -> None:
+    stream = BedrockClient(endpoint_url=scripted.url).stream("haiku", "Hello")
+    assert [text async for text in stream]
+    with pytest.raises(DefinitionError, match="read already"):
+        [text async for text in stream]
+
+
+async def test_a_request_that_nobody_waits_for_any_longer_is_an_attempt(scripted: Endpoint) -> None:
+    scripted.follow(text="late", latency_ms=2000)
+    agent = SimpleAgent(AgentConfig(name="a"), BedrockClient(endpoint_url=scripted.url), prompt_template="x")
+    workflow = Workflow(WorkflowConfig(name="cut off", timeout_seconds=0.5))
+    workflow.add_step("slow", agent)
+    with pytest.raises(WorkflowError, match="in step 'slow'") as caught:
+        await workflow.execute()
+    row = caught.value.result.rows["slow"]
+    assert [attempt.error_code for attempt in row.attempts] == ["Cancelled"]
+    assert (row.status, row.model_id) == ("cancelled", "us.anthropic.claude-haiku-4-5-20251001-v1:0")
 
 
 async def test_a_throttled_call_is_retried_and_every_attempt_is_seen(scripted: Endpoint) -> None:
@@ -208,8 +227,12 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
 def test_a_wrong_argument_is_named() -> None:
     with pytest.raises(DefinitionError, match="no URL"):
         BedrockClient(endpoint_url="localhost:8000")
+    with pytest.raises(DefinitionError, match="no URL"):
+        BedrockClient(endpoint_url="http://[bad")
     with pytest.raises(DefinitionError, match="max_connections=0"):
         BedrockClient(max_connections=0)
+    with pytest.raises(DefinitionError, match="max_connections='5'"):
+        BedrockClient(max_connections="5")  # type: ignore[arg-type]
 
 
 def test_the_region_follows_one_order(monkeypatch: pytest.MonkeyPatch) -> None:

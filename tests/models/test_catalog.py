@@ -40,6 +40,8 @@ def test_every_model_resolves_to_an_id_with_a_price(model: ModelType, region: st
         (None, "us-east-1", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
         ("nova-lite", "eu-west-1", "eu.amazon.nova-lite-v1:0"),
         ("nova-lite", "me-central-1", "amazon.nova-lite-v1:0"),
+        ("nova-micro", "ap-southeast-1", "apac.amazon.nova-micro-v1:0"),
+        ("sonnet", "us-gov-west-1", "us-gov.anthropic.claude-sonnet-5"),
         ("eu.anthropic.claude-sonnet-5", "us-east-1", "eu.anthropic.claude-sonnet-5"),
         ("some.new-model-v9:0", "us-east-1", "some.new-model-v9:0"),
     ],
@@ -49,8 +51,13 @@ def test_a_name_resolves_to_the_profile_of_the_region(name: str | None, region: 
 
 
 def test_an_unknown_alias_names_the_nearest() -> None:
-    with pytest.raises(UnknownModelError, match="'haikuu' is no model of the catalog; did you mean 'haiku'"):
+    with pytest.raises(UnknownModelError, match=r"'haikuu' is no model of the catalog \(did you mean 'haiku'\?\)"):
         CATALOG.resolve("haikuu", "us-east-1")
+
+
+def test_a_model_that_a_region_cannot_reach_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="no inference profile that serves us-gov-west-1"):
+        CATALOG.resolve("haiku", "us-gov-west-1")
 
 
 def test_a_retired_model_warns_once_and_names_its_successor() -> None:

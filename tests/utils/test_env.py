@@ -35,6 +35,17 @@ def test_a_line_of_the_file(tmp_path: Path, line: str, value: str | None) -> Non
     assert setting("BEDROCK_ENDPOINT_URL").value == value
 
 
+def test_a_comment_in_the_environment_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", "  # Optional: custom endpoint")
+    assert setting("BEDROCK_ENDPOINT_URL").value is None
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("AWS_REGION=\xfc".encode("latin-1"))
+    with pytest.raises(SettingError, match="not UTF-8"):
+        setting("AWS_REGION")
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("AWS_REGION=eu-west-1\n")
