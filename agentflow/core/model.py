@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -65,10 +65,6 @@ class Attempt:
     request_id: str | None = None
     wait_ms: float = 0.0
 
-    def followed_by_wait(self, wait_ms: float) -> Attempt:
-        """Return the same attempt with the pause that followed it."""
-        return replace(self, wait_ms=wait_ms)
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -83,7 +79,7 @@ class Reply:
     latency_ms : of the attempt that was answered.
     ttft_ms : time to the first token; None unless the answer was streamed.
     queue_ms : time spent waiting for a free connection.
-    retry_wait_ms : time spent in failed attempts and the pauses after them.
+    retry_wait_ms : the pauses after failed attempts.
     cost_usd : what was paid: 0 on the local endpoint, None where the price is not known.
     bedrock_usd : Bedrock's list price of the same tokens, None where it is not known.
     price_date : the date of the price list, ISO.

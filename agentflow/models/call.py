@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError
+from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
 from agentflow.core.events import report_attempt, report_reply
 from agentflow.core.model import Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
@@ -54,7 +55,6 @@ class Call:
         self._request = request
         self._attempts: list[Attempt] = []
         self._queue_ms = 0.0
-        self._retry_ms = 0.0
 
     async def run(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
         """Send the request until it is answered, and return the reply.
@@ -147,7 +147,7 @@ class Call:
             latency_ms=latency_ms,
             ttft_ms=ttft_ms,
             queue_ms=self._queue_ms,
-            retry_wait_ms=self._retry_ms,
+            retry_wait_ms=sum(attempt.wait_ms for attempt in self._attempts),
             attempts=tuple(self._attempts),
             cost_usd=Decimal(0) if local_model else bedrock_usd,
             bedrock_usd=bedrock_usd,
@@ -157,9 +157,11 @@ class Call:
 
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:
         region = self._route.region
-        spec = self.resolved.spec
-        hint = load_catalog().resolve(self.resolved.name, region).model_id if spec else "its inference profile"
-        explained = explain(error, Place(self.resolved.model_id, region, url, hint))
+        try:
+            profile = load_catalog().resolve(self.resolved.name, region).model_id if self.resolved.spec else None
+        except UnknownModelError:  # none that serves this region
+            profile = None
+        explained = explain(error, Place(self.resolved.model_id, region, url, profile or "its inference profile"))
         explained.retryable = explained.retryable and not self.shown
         return explained
 
@@ -167,9 +169,7 @@ class Call:
         """Write a failed attempt down, with the pause that follows it."""
         failed = state.outcome.exception() if state.outcome else None
         if isinstance(failed, _AttemptFailed) and state.next_action is not None:
-            wait_ms = state.next_action.sleep * 1000
-            self._retry_ms += failed.attempt.latency_ms + wait_ms
-            self._report(failed.attempt.followed_by_wait(wait_ms))
+            self._report(replace(failed.attempt, wait_ms=state.next_action.sleep * 1000))
 
     def _report(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)

