@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from typing import IO
+from urllib.parse import urlsplit
 
 from agentflow.local.errors import LocalEndpointError
 from agentflow.utils.env import export, setting
@@ -43,11 +44,14 @@ def local_endpoint_url() -> str:
 
 
 def _answers(url: str) -> bool:
+    """Return whether an endpoint on this machine answers at a URL; prompts go nowhere else under the name `local`."""
     import urllib.request  # here, since it takes most of the time that importing this module would take
 
     # Past any proxy of the environment: it could not reach this machine's own address.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
+            return False
         with opener.open(f"{url.rstrip('/')}/_stats", timeout=_ANSWER_SECONDS) as response:
             return bool(response.status == 200)
     except (OSError, ValueError):

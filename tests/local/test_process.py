@@ -163,6 +163,11 @@ def test_a_child_process_uses_its_parents_endpoint(scripted: Endpoint) -> None:
     assert is_served(scripted.url)
 
 
+def test_a_url_of_another_machine_is_not_used() -> None:
+    elsewhere = "http://bedrock.example:80"
+    assert python(START, AGENTFLOW_LOCAL_URL=elsewhere).stdout.strip() not in ("", elsewhere)
+
+
 def test_a_url_that_does_not_answer_is_not_used() -> None:
     dead = "http://127.0.0.1:9"
     assert python(START, AGENTFLOW_LOCAL_URL=dead).stdout.strip() not in ("", dead)
