@@ -157,9 +157,10 @@ class Run:
         return values
 
     def _timeout_error(self) -> WorkflowTimeoutError:
-        hung = [row.step for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
+        hung = [repr(row.step) for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
+        where = f", in step {', '.join(hung)}" if hung else ""
         return WorkflowTimeoutError(
-            f"It took longer than its {self._config.timeout_seconds:g} s, in step {', '.join(map(repr, hung))}.",
+            f"The run took longer than its {self._config.timeout_seconds:g} s{where}.",
             fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
         )
 

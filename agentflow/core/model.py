@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 DEFAULT_MAX_TOKENS = 1024
+ABANDONED = "Cancelled"  # in the place of an error code: the wait was cancelled, by a timeout, a failure or a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Attempt:
     number : 1 for the first.
     started_at : in UTC.
     latency_ms : from sending to the end of the answer or the error.
-    error_code : AWS's code, or the name of the exception where there was no answer; None if it was answered.
+    error_code : AWS's code, or the name of the exception where there was no answer; `ABANDONED` where nobody waited
+        for it any longer, so that it may still be answered and billed; None if it was answered.
     wait_ms : the pause that followed, before the next attempt.
     """
 

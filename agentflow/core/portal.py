@@ -17,6 +17,7 @@ from typing import Any
 
 from agentflow.core.errors import DefinitionError, RunInterrupted
 from agentflow.core.result import RunResult
+from agentflow.utils.threads import give_place_back
 
 WAIT_SECONDS = 0.2  # a wait without an end cannot be interrupted on Windows
 FLUSH_SECONDS = 5.0  # how long an interrupted run may take to write down what it has
@@ -67,6 +68,7 @@ def run(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult
     on_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, on_interrupt) if on_main_thread else None
     try:
+        give_place_back()
         loop.call_soon_threadsafe(start)
         waited = 0.0
         while not ended.wait(WAIT_SECONDS) and waited < FLUSH_SECONDS:

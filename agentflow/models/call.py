@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
 from agentflow.core.events import report_attempt, report_reply
-from agentflow.core.model import Attempt, Reply, Request
+from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
@@ -25,7 +25,6 @@ from agentflow.models.transport import Transport
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
-CANCELLED = "Cancelled"  # in the place of an error code: nobody waited for the answer any longer
 
 
 class Route(NamedTuple):
@@ -98,7 +97,7 @@ class Call:
             answered = await link.pool.run(work)
         except asyncio.CancelledError:
             if sent is not None:  # it may still be answered, and billed
-                self._report(Attempt(number, started_at, elapsed_ms(), error_code=CANCELLED))
+                self._report(Attempt(number, started_at, elapsed_ms(), error_code=ABANDONED))
             raise
         except (AgentFlowError, LocalEndpointError):
             raise

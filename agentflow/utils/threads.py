@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
+_current = threading.local()  # .place: the pool and the future of the call that a thread runs
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -83,6 +85,7 @@ class DaemonPool(Executor):
             if future.set_running_or_notify_cancel():
                 with self._lock:
                     self._running.add(future)
+                _current.place = (self, future)
                 try:
                     future.set_result(call())
                 except StopIteration as error:  # a coroutine that waits could not raise it
@@ -97,3 +100,10 @@ class DaemonPool(Executor):
             with self._lock:
                 # Work that was put while every thread was busy is taken next; only a thread without any is idle.
                 self._idle += self._work.empty()
+
+
+def give_place_back() -> None:
+    """Let other work have the place of the call that this thread runs, which is about to wait for such work."""
+    if place := getattr(_current, "place", None):
+        pool, future = place
+        pool.abandon(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.views.format import count, duration, explain, plural
 from agentflow.views.html_parts import MONO, MUTED, RULE, element, error_note, safe, small
@@ -83,6 +84,8 @@ def _attempts(row: StepRow) -> str:
     lines = []
     for attempt in row.attempts:
         how = f"failed with {attempt.error_code}" if attempt.error_code else "answered"
+        if attempt.error_code == ABANDONED:
+            how = "given up, though it may still be answered and billed,"
         wait = f", then waited {duration(attempt.wait_ms)}" if attempt.wait_ms else ""
         lines.append(small(safe(f"attempt {attempt.number}: {how} after {duration(attempt.latency_ms)}{wait}")))
     return element("div", "".join(lines), style="margin:6px 0 0 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
+from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, money, plural
 from agentflow.views.html_parts import MUTED, RULE, badge, element, safe, small
@@ -78,7 +79,9 @@ def _who(row: StepRow) -> str:
         # Of a step that did not end nobody knows: a request is known once it is answered.
         return small("no model called" if row.status in {StepStatus.OK, StepStatus.FAILED} else "")
     told = [safe(row.model or row.model_id or "")]
-    failed = [attempt for attempt in row.attempts if attempt.error_code]
+    failed = [attempt for attempt in row.attempts if attempt.error_code not in {None, ABANDONED}]
+    if any(attempt.error_code == ABANDONED for attempt in row.attempts):
+        told.append("request given up")
     if failed:
         codes = ", ".join(dict.fromkeys(attempt.error_code or "" for attempt in failed))
         told.append(f"{plural(len(row.attempts), 'attempt')}, {count(len(failed))} failed: {safe(codes)}")

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 import pytest
 
 from agentflow import Workflow, WorkflowConfig, WorkflowError
+from agentflow.core.agent import FUNCTION_THREADS
 from agentflow.core.errors import DefinitionError, StepError, WorkflowTimeoutError
 from agentflow.core.events import RunFinished, RunStarted, StepFinished, StepStarted
 
@@ -208,6 +209,15 @@ async def test_run_works_where_a_loop_already_runs_but_not_inside_a_step() -> No
         outer.run()
     assert isinstance(error.value.__cause__, StepError)
     assert isinstance(error.value.__cause__.__cause__, DefinitionError)
+
+
+def test_sync_steps_that_run_workflows_do_not_wait_for_each_others_threads() -> None:
+    inner = Workflow(WorkflowConfig(name="inner", timeout_seconds=10))
+    inner.add_step("one", lambda: 1)
+    outer = Workflow("outer")
+    for number in range(FUNCTION_THREADS + 8):
+        outer.add_step(f"s{number}", lambda: inner.run().outputs["one"])
+    assert set(outer.run().outputs.values()) == {1}
 
 
 async def test_stream_yields_the_events_of_a_run() -> None:
