@@ -1,7 +1,8 @@
 """One run of a workflow: steps start when their inputs are there; timeouts, cancellation and failures end it.
 
-The engine keeps, for every step, the count of inputs that are still missing. A task that has finished a step goes on
-with a step that has become ready, and starts tasks only for the others: a chain of steps runs in one task.
+The engine keeps, for every step, the count of inputs that are still missing. Tasks, the workers, take the steps that
+are ready. Before a worker starts a step it makes sure that others stand by for the rest: so there are hardly more tasks
+than steps that wait for something, and steps that wait for nothing run one after the other in a few tasks.
 """
 
 from __future__ import annotations
@@ -31,11 +32,7 @@ from agentflow.core.plan import Plan, PlannedStep
 from agentflow.core.result import RunResult, StepStatus
 from agentflow.core.template import look_up
 
-
-def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled; else a `CancelledError` is of something that the step awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+STANDING_BY = 8  # workers that were called and have not begun; each that begins calls the next
 
 
 class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside
@@ -65,6 +62,7 @@ class Run:
         self._needs = [step.needs for step in plan.steps]
         self._ready: list[int] = []
         self._workers = 0
+        self._standing_by = 0
         self._limit = (config.max_concurrency or len(plan.steps)) if config.enable_parallel else 1
         self._failure: StepError | None = None
 
@@ -97,30 +95,31 @@ class Run:
         self._ready = [position for position, needs in enumerate(self._needs) if needs == 0]
         try:
             async with asyncio.TaskGroup() as group:
-                self._start_workers(group)
+                self._call_workers(group)
         except* _StepFailed:
             pass  # self._failure has it
 
-    def _start_workers(self, group: asyncio.TaskGroup) -> None:
-        """Start a task for each ready step, as far as the limit allows."""
-        while self._ready and self._workers < self._limit:
+    def _call_workers(self, group: asyncio.TaskGroup) -> None:
+        """Have workers stand by for the steps that are ready, as far as the limit allows."""
+        wanted = min(len(self._ready), STANDING_BY) - self._standing_by
+        for _ in range(min(wanted, self._limit - self._workers)):
+            self._standing_by += 1
             self._workers += 1
-            group.create_task(self._work(heapq.heappop(self._ready), group))
+            group.create_task(self._work(group))
 
-    async def _work(self, position: int, group: asyncio.TaskGroup) -> None:
-        """Run a step, and go on with one that is ready."""
-        while True:
-            step = self._plan.steps[position]
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        """Run steps that are ready, until none is."""
+        self._standing_by -= 1
+        while self._ready:
+            step = self._plan.steps[heapq.heappop(self._ready)]
+            if self._ready:
+                self._call_workers(group)
             if await self._run_step(step):
                 for successor in step.successors:
                     self._needs[successor] -= 1
                     if self._needs[successor] == 0:
                         heapq.heappush(self._ready, successor)
-            if not self._ready:
-                self._workers -= 1
-                return
-            position = heapq.heappop(self._ready)
-            self._start_workers(group)
+        self._workers -= 1
 
     async def _run_step(self, step: PlannedStep) -> bool:
         """Run one step and return whether it finished."""
@@ -168,3 +167,9 @@ class Run:
         self.result.apply(event)
         if self._reader is not None:
             self._reader(event)
+
+
+def _is_cancelled() -> bool:
+    """Return whether the current task was cancelled; else a `CancelledError` is of something that the step awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
