@@ -7,6 +7,7 @@ connections that are thrown away again, fewer would leave connections idle.
 from __future__ import annotations
 
 import ipaddress
+import os
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,9 +39,14 @@ class Transport:
     def __init__(self, target: Target) -> None:
         self.pool = DaemonPool(target.max_connections, "agentflow-bedrock")
         self._target = target
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)  # a child must not write into its parent's connections
+        self.endpoint_url: str | None = None if target.endpoint_url == LOCAL else target.endpoint_url
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
-        self.endpoint_url: str | None = None if target.endpoint_url == LOCAL else target.endpoint_url
 
     def client(self) -> Any:
         """Return boto3's client; starts the local endpoint where that is the target. Blocks: call it on a thread.

@@ -1,6 +1,8 @@
 """BedrockClient against the real wire: boto3 over HTTP to the scripted endpoint."""
 
 import asyncio
+import multiprocessing
+import os
 import time
 from decimal import Decimal
 
@@ -165,6 +167,23 @@ async def test_a_profile_that_does_not_exist_is_named_but_default_counts_as_unse
     monkeypatch.setenv("AWS_PROFILE", "default")
     with pytest.raises(errors.CredentialsError, match="no AWS credentials"):
         await BedrockClient("us-east-2").invoke("haiku", "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_has_connections_of_its_own(scripted: Endpoint) -> None:
+    client = BedrockClient("sa-east-1", endpoint_url=scripted.url)
+    assert asyncio.run(client.invoke("haiku", "parent")).text == "parent"
+    with multiprocessing.get_context("fork").Pool(1, _KEPT.append, (client,)) as pool:
+        assert pool.apply_async(_ask_in_child).get(timeout=20) == ("child", True)
+
+
+_KEPT: list[BedrockClient] = []  # what the parent has made, in a child
+
+
+def _ask_in_child() -> tuple[str, bool]:
+    client = _KEPT[0]
+    starts_anew = client._route.link._client is None
+    return asyncio.run(client.invoke("haiku", "child")).text, starts_anew
 
 
 async def test_an_unknown_alias_sends_nothing(scripted: Endpoint) -> None:
