@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,8 @@ def compile_plan(name: str, steps: Steps) -> Plan:
     problems = [] if steps else [f"Workflow {name!r} has no steps: add one with add_step."]
     for step in steps.values():
         problems += _problems(step, steps)
-    upstream = _upstream(steps)
+    bindings = {step_id: _bindings(step, steps) for step_id, step in steps.items()}
+    upstream = {step_id: _upstream(step, bindings[step_id], steps) for step_id, step in steps.items()}
     order: list[str] = []
     try:
         order = execution_order(upstream)
@@ -103,8 +104,8 @@ def compile_plan(name: str, steps: Steps) -> Plan:
     return Plan(
         name=name,
         steps=tuple(
-            PlannedStep(step_id, steps[step_id].agent, tuple(_bindings(steps[step_id], steps)), tuple(after), needs)
-            for step_id, after, needs in zip(order, successors, (len(upstream[step]) for step in order), strict=True)
+            PlannedStep(step_id, steps[step_id].agent, bindings[step_id], tuple(after), len(upstream[step_id]))
+            for step_id, after in zip(order, successors, strict=True)
         ),
         step_ids=tuple(steps),
         run_inputs=run_inputs(steps),
@@ -121,7 +122,7 @@ def run_inputs(steps: Steps) -> dict[str, tuple[str, ...]]:
     return users
 
 
-def _bindings(step: Step, steps: Steps) -> list[Binding]:
+def _bindings(step: Step, steps: Steps) -> tuple[Binding, ...]:
     """Return where each parameter of a step comes from: given by hand, a step of that name, an input of the run."""
     bindings = []
     for name in step.agent.parameters:
@@ -135,19 +136,13 @@ def _bindings(step: Step, steps: Steps) -> list[Binding]:
             bindings.append(Binding(name, step_id=name))
         else:
             bindings.append(Binding(name, run_input=name))
-    return bindings
+    return tuple(bindings)
 
 
-def _upstream(steps: Steps) -> dict[str, dict[str, None]]:
-    """Return step -> the steps it needs, in a fixed order and each once."""
-    return {
-        step.step_id: dict.fromkeys(
-            name
-            for name in (*(binding.step_id for binding in _bindings(step, steps)), *step.depends_on)
-            if name is not None and name in steps
-        )
-        for step in steps.values()
-    }
+def _upstream(step: Step, bindings: Iterable[Binding], steps: Steps) -> dict[str, None]:
+    """Return the steps that a step needs, in a fixed order and each once."""
+    needed = (*(binding.step_id for binding in bindings), *step.depends_on)
+    return dict.fromkeys(name for name in needed if name is not None and name in steps)
 
 
 def _problems(step: Step, steps: Steps) -> list[str]:
