@@ -87,7 +87,7 @@ class SimpleAgent:
     @property
     def parameters(self) -> Mapping[str, bool]:
         """The names of the placeholders; all are required."""
-        return dict.fromkeys((str(reference[0]) for reference in self.references), True)
+        return dict.fromkeys((*self._prompt.names, *(self._system.names if self._system else ())), True)
 
     def check(self) -> None:
         """Raise `UnknownModelError` where the model's name is not known."""

@@ -142,7 +142,7 @@ class StepError(AgentFlowError):
     """A step failed; `step_id` names it, `__cause__` is the error itself."""
 
     def __init__(self, step_id: str, cause: BaseException) -> None:
-        super().__init__(f"Step {step_id!r} failed: {_described(cause)}")
+        super().__init__(f"Step {step_id!r} failed: {described(cause)}")
         self.step_id = step_id
         self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
         self.__cause__ = cause
@@ -189,12 +189,17 @@ def _copied(kind: type[AgentFlowError], arguments: tuple[Any, ...], attributes: 
     return error
 
 
-def _described(cause: BaseException) -> str:
-    """Return an error in words: our own as they are, others behind their kind."""
+def message_of(error: BaseException) -> str:
+    """Return an error's own words, none where it cannot say them: that must not hide that a step failed."""
     try:
-        text = str(cause)
-    except Exception:  # noqa: BLE001 - an error that cannot say what it is must not hide that a step failed
-        text = ""
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
+        return ""
+
+
+def described(cause: BaseException) -> str:
+    """Return an error in words: our own as they are, others behind their kind."""
+    text = message_of(cause)
     if isinstance(cause, AgentFlowError):
         return text
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from agentflow.core import ports
+from agentflow.core.errors import message_of
 from agentflow.core.events import (
     AttemptFinished,
     CallFinished,
@@ -22,7 +23,7 @@ from agentflow.core.events import (
     StepFinished,
     StepStarted,
 )
-from agentflow.core.model import Attempt, Reply
+from agentflow.core.model import Attempt, Reply, Usage
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -61,6 +62,11 @@ class StepRow:
     def model(self) -> str | None:
         """Who answered; several models are joined by a comma."""
         return ", ".join(dict.fromkeys(reply.model for reply in self.replies)) or None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of the step's answered calls; None where there were none."""
+        return sum((reply.usage for reply in self.replies), Usage()) if self.replies else None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -153,6 +159,11 @@ class RunResult:
         return total_usd(row.bedrock_usd for row in self.rows.values() if row.replies)
 
     @property
+    def usage(self) -> Usage:
+        """The tokens of all answered calls of the run."""
+        return sum((row.usage for row in self.rows.values() if row.usage), Usage())
+
+    @property
     def attempts(self) -> int:
         """How many requests were sent to models."""
         return sum(len(row.attempts) for row in self.rows.values())
@@ -164,6 +175,7 @@ class RunResult:
     def _record(self, row: StepRow) -> Mapping[str, Any]:
         replies = row.replies
         last = replies[-1] if replies else None
+        usage = row.usage
         started = None if row.started_ms is None else self.started_at + timedelta(milliseconds=row.started_ms)
         streamed = [reply.ttft_ms for reply in replies if reply.ttft_ms is not None]
         return {
@@ -179,15 +191,15 @@ class RunResult:
             "ttft_ms": streamed[0] if streamed else None,
             "latency_ms": row.latency_ms,
             "retry_wait_ms": sum(attempt.wait_ms for attempt in row.attempts) if row.attempts else None,
-            "input_tokens": sum(reply.usage.input_tokens for reply in replies) if replies else None,
-            "output_tokens": sum(reply.usage.output_tokens for reply in replies) if replies else None,
-            "cache_read_tokens": sum(reply.usage.cache_read_tokens for reply in replies) if replies else None,
-            "cache_write_tokens": sum(reply.usage.cache_write_tokens for reply in replies) if replies else None,
+            "input_tokens": usage.input_tokens if usage else None,
+            "output_tokens": usage.output_tokens if usage else None,
+            "cache_read_tokens": usage.cache_read_tokens if usage else None,
+            "cache_write_tokens": usage.cache_write_tokens if usage else None,
             "cost_usd": row.cost_usd,
             "bedrock_usd": row.bedrock_usd,
             "price_date": last.price_date if last else None,
             "stop_reason": last.stop_reason if last else None,
-            "error": str(row.error) if row.error else None,
+            "error": message_of(row.error) if row.error else None,
             "error_type": type(row.error).__name__ if row.error else None,
             "output": row.output,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from typing import Any
 
 import matplotlib.style
@@ -65,13 +66,11 @@ def timeline_chart(result: RunResult, ax: Axes | None = None) -> Axes:
     """
     if ax is not None:
         _draw(result, ax)
-        _legend(result, ax)
         return ax
     with matplotlib.style.context("default"):
         figure = _ShownFigure(figsize=(9, _height(len(result.rows))), layout=_layout(), facecolor="white")
         own = figure.add_subplot(axes_class=TimelineAxes)
         _draw(result, own)
-        _legend(result, own)
     return own
 
 
@@ -88,8 +87,10 @@ def _draw(result: RunResult, ax: Axes) -> None:
     scale, unit = (1.0, "milliseconds") if extent < 1000 else (1000.0, "seconds")
     ax.set_facecolor("white")
     ax.set_title(_title(result), loc="left", fontsize=11, **_PLAIN)
+    shown: set[Phase] = set()
     for place, row in enumerate(result.rows.values()):
         bar = spans(result, row, extent)
+        shown.update(span.phase for span in bar)
         _draw_bar(ax, place, row, bar, scale)
         # A bar that has no length is drawn as well, as its label alone.
         end = bar[-1].end_ms if bar else row.started_ms or 0.0
@@ -107,6 +108,7 @@ def _draw(result: RunResult, ax: Axes) -> None:
     ax.set_axisbelow(True)
     if not names:
         ax.text(0.5, 0.5, "no steps", transform=ax.transAxes, ha="center", va="center", color=_INK)
+    _legend(shown, ax)
 
 
 def _draw_bar(ax: Axes, place: int, row: StepRow, bar: list[Span], scale: float) -> None:
@@ -143,9 +145,7 @@ def _title(result: RunResult) -> str:
     return " · ".join(parts)
 
 
-def _legend(result: RunResult, ax: Axes) -> None:
-    extent = extent_ms(result)
-    shown = {span.phase for row in result.rows.values() for span in spans(result, row, extent)}
+def _legend(shown: Collection[Phase], ax: Axes) -> None:
     keys = [Patch(facecolor=COLOURS[phase], label=phase.value) for phase in Phase if phase in shown]
     if not keys:
         return

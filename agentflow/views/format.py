@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agentflow.core.errors import AgentFlowError
+from agentflow.core.errors import AgentFlowError, described
+from agentflow.core.model import Usage
 
 NOT_APPLICABLE = "-"
 UNKNOWN = "unknown"
@@ -97,6 +98,15 @@ def count(number: int | None) -> str:
     return NOT_APPLICABLE if number is None else f"{number:,}"
 
 
+def in_out(usage: Usage) -> str:
+    """Write tokens sent and got.
+
+    >>> in_out(Usage(1200, 34))
+    '1,200 / 34'
+    """
+    return f"{count(usage.input_tokens)} / {count(usage.output_tokens)}"
+
+
 def plural(number: int, noun: str) -> str:
     """Write a count with its noun.
 
@@ -110,4 +120,4 @@ def explain(error: BaseException) -> tuple[str, str]:
     """Return what happened and what to do next; the second is empty where nobody knows."""
     if isinstance(error, AgentFlowError):
         return str(error).removesuffix(error.fix).strip(), error.fix
-    return f"{type(error).__name__}: {error}".removesuffix(": "), ""
+    return described(error), ""

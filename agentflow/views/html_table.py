@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
-from agentflow.views.format import NOT_APPLICABLE, count, duration, money, plural
+from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
 from agentflow.views.html_parts import MUTED, RULE, badge, element, safe, small
-from agentflow.views.summary import column_places, total_usage, was_answered
+from agentflow.views.summary import column_places, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
@@ -99,13 +99,11 @@ def _from(row: StepRow) -> str:
 
 
 def _tokens(row: StepRow) -> str:
-    if not row.replies:
+    usage = row.usage
+    if usage is None:
         return NOT_APPLICABLE
-    usages = [reply.usage for reply in row.replies]
-    shown = f"{count(sum(u.input_tokens for u in usages))} / {count(sum(u.output_tokens for u in usages))}"
-    if cached := sum(u.cache_read_tokens for u in usages):
-        shown += small(f"+ {count(cached)} from cache")
-    return shown
+    cached = usage.cache_read_tokens
+    return in_out(usage) + (small(f"+ {count(cached)} from cache") if cached else "")
 
 
 def _cost(paid: Decimal | None, listed: Decimal | None, places: int, *, answered: bool) -> str:
@@ -116,10 +114,10 @@ def _cost(paid: Decimal | None, listed: Decimal | None, places: int, *, answered
 
 
 def _total(result: RunResult, places: int) -> str:
-    answered, usage = was_answered(result), total_usage(result)
+    answered = was_answered(result)
     figures = [
         duration(None if result.status == "running" else result.duration_ms),
-        f"{count(usage.input_tokens)} / {count(usage.output_tokens)}" if answered else NOT_APPLICABLE,
+        in_out(result.usage) if answered else NOT_APPLICABLE,
         _cost(result.cost_usd, result.bedrock_usd, places, answered=answered),
     ]
     told = f"{plural(len(result.rows), 'step')}, {plural(result.attempts, 'attempt')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from agentflow.core.model import Usage
 from agentflow.core.result import RunResult
 from agentflow.views.format import count, duration, money, money_places
 
@@ -18,17 +17,6 @@ class Fact:
 
     label: str
     value: str
-
-
-def total_usage(result: RunResult) -> Usage:
-    """Add up the tokens of all answered calls of a run."""
-    usages = [reply.usage for row in result.rows.values() for reply in row.replies]
-    return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
-        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
-    )
 
 
 def was_answered(result: RunResult) -> bool:
@@ -52,7 +40,7 @@ def headline(result: RunResult) -> list[Fact]:
         facts.append(Fact("Bedrock lists", money(result.bedrock_usd)))
     facts.append(Fact("attempts", count(result.attempts)))
     if was_answered(result):
-        usage = total_usage(result)
+        usage = result.usage
         facts.append(Fact("tokens in", count(usage.input_tokens)))
         facts.append(Fact("tokens out", count(usage.output_tokens)))
         if usage.cache_read_tokens:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from agentflow.core.result import RunResult, StepRow
-from agentflow.views.format import NOT_APPLICABLE, count, explain, milliseconds, money
+from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money
 from agentflow.views.outputs import clip, columns, encodable, one_line, preview
-from agentflow.views.summary import INTERRUPTED, column_places, headline, total_usage, was_answered
+from agentflow.views.summary import INTERRUPTED, column_places, headline, was_answered
 
 WIDTH = 110
 _GAP = "  "
@@ -48,32 +48,28 @@ def _table(result: RunResult) -> str:
 
 
 def _cells(row: StepRow, places: int) -> list[str]:
-    tokens = [(reply.usage.input_tokens, reply.usage.output_tokens) for reply in row.replies]
+    usage = row.usage
     return [
         one_line(row.step, WIDTH),
         row.status.value,
         one_line(row.model or row.model_id or NOT_APPLICABLE, WIDTH),
         count(len(row.attempts) or None),
         milliseconds(row.latency_ms),
-        _in_out(sum(sent for sent, _ in tokens), sum(got for _, got in tokens)) if tokens else NOT_APPLICABLE,
-        _amount(row.cost_usd, places, answered=bool(tokens)),
-        _amount(row.bedrock_usd, places, answered=bool(tokens)),
+        in_out(usage) if usage else NOT_APPLICABLE,
+        _amount(row.cost_usd, places, answered=usage is not None),
+        _amount(row.bedrock_usd, places, answered=usage is not None),
     ]
 
 
 def _total(result: RunResult, places: int) -> list[str]:
-    answered, usage = was_answered(result), total_usage(result)
+    answered = was_answered(result)
     return [
         count(result.attempts),
         milliseconds(None if result.status == "running" else result.duration_ms),
-        _in_out(usage.input_tokens, usage.output_tokens) if answered else NOT_APPLICABLE,
+        in_out(result.usage) if answered else NOT_APPLICABLE,
         _amount(result.cost_usd, places, answered=answered),
         _amount(result.bedrock_usd, places, answered=answered),
     ]
-
-
-def _in_out(sent: int, got: int) -> str:
-    return f"{count(sent)} / {count(got)}"
 
 
 def _amount(amount: Decimal | None, places: int, *, answered: bool) -> str:

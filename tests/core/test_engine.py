@@ -247,7 +247,7 @@ async def test_leaving_a_stream_early_cancels_the_run() -> None:
         if isinstance(event, StepStarted):
             break
     await stream.aclose()  # type: ignore[attr-defined]
-    await asyncio.wait_for(cancelled.wait(), 5)
+    assert await asyncio.wait_for(cancelled.wait(), 5)
 
 
 async def test_a_thousand_steps_in_a_chain_and_side_by_side() -> None:
@@ -320,6 +320,11 @@ async def test_any_exception_ends_the_run_and_its_stream(error: BaseException) -
             last = event
     assert isinstance(last, RunFinished)
     assert last.status == "failed"
+    result = workflow.last_result
+    assert result is not None
+    assert type(error).__name__ in repr(result)
+    assert type(error).__name__ in result._repr_html_()
+    assert result.to_frame()["error_type"].to_list() == [type(error).__name__]
 
 
 def test_a_generator_is_no_output() -> None:
@@ -341,7 +346,7 @@ async def test_a_signal_handler_that_is_set_during_a_run_stays() -> None:
     workflow.add_step("linger", linger)
     await workflow.execute()
     os.kill(os.getpid(), signal.SIGUSR1)
-    await asyncio.wait_for(seen.wait(), 5)
+    assert await asyncio.wait_for(seen.wait(), 5)
     loop.remove_signal_handler(signal.SIGUSR1)
 
 

@@ -83,7 +83,7 @@ def test_a_given_axes_is_used_and_nothing_else_is_registered() -> None:
 def test_a_script_draws_without_pyplot() -> None:
     draw = "from tests.views import runs; runs.finished().plot()"
     code = f"{draw}; import sys; assert 'matplotlib.pyplot' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def images(notebook: nbformat.NotebookNode, cell: int) -> int:

@@ -14,4 +14,4 @@ def test_text_and_card_load_neither_pandas_nor_matplotlib(view: str) -> None:
         f"import agentflow.views.{view}, sys;"
         "assert not {'pandas', 'matplotlib', 'numpy', 'IPython', 'boto3'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
