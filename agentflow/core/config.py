@@ -49,7 +49,10 @@ class WorkflowConfig(_Config):
     timeout_seconds : the longest that a run may take; default `AGENTFLOW_TIMEOUT`, else 300.
     max_concurrency : the most steps of a run at the same time; None is no limit of the workflow's own.
     on_error : `fail` stops the run at the first failure; `continue` runs all that can still run, then fails.
-    journal : whether answers outlive the process; there is no store for them yet, so only False.
+    journal : whether the run is written to the store as it happens, so that it can be looked at and resumed later.
+    keep_outputs : False drops an output as soon as no later step needs it; those of the last steps are kept.
+    large_output_bytes : an output that takes more bytes than this in the journal stays there, and is read when it is
+        asked for.
     """
 
     name: str = Field(min_length=1)
@@ -59,7 +62,9 @@ class WorkflowConfig(_Config):
     )
     max_concurrency: int | None = Field(default=None, ge=1)
     on_error: Literal["fail", "continue"] = "fail"
-    journal: Literal[False] = False
+    journal: bool = True
+    keep_outputs: bool = True
+    large_output_bytes: int = Field(default=1_000_000, ge=0)
 
 
 class AgentConfig(_Config):

@@ -28,6 +28,7 @@ from agentflow.core.events import (
     StepStarted,
     current_step,
 )
+from agentflow.core.model import Reply, Request
 from agentflow.core.plan import Plan, PlannedStep
 from agentflow.core.result import RunResult, StepStatus
 from agentflow.core.template import look_up
@@ -75,7 +76,7 @@ class Run:
             A step failed, or the time was up.
         """
         run_id = f"r-{uuid.uuid4().hex[:8]}"
-        self._emit(RunStarted(run_id, self._plan.name, self._plan.step_ids, datetime.now(UTC), time.perf_counter()))
+        self.emit(RunStarted(run_id, self._plan.name, self._plan.step_ids, datetime.now(UTC), time.perf_counter()))
         error: AgentFlowError | None
         try:
             async with asyncio.timeout(self._config.timeout_seconds):
@@ -84,9 +85,9 @@ class Run:
         except TimeoutError:
             error = self._timeout_error()
         except asyncio.CancelledError:
-            self._emit(RunFinished("interrupted", None, time.perf_counter()))
+            self.emit(RunFinished("interrupted", None, time.perf_counter()))
             raise
-        self._emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
+        self.emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
         if error:
             raise WorkflowError(self._plan.name, error, self.result)
         return self.result
@@ -124,22 +125,22 @@ class Run:
     async def _run_step(self, step: PlannedStep) -> bool:
         """Run one step and return whether it finished."""
         step_id = step.step_id
-        current_step.set(StepScope(step_id, self._emit))
-        self._emit(StepStarted(step_id, time.perf_counter()))
+        current_step.set(StepScope(step_id, None, self))
+        self.emit(StepStarted(step_id, time.perf_counter()))
         try:
             output = await step.agent.run(self._values(step))
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                self._emit(StepCancelled(step_id, time.perf_counter()))
+                self.emit(StepCancelled(step_id, time.perf_counter()))
                 raise
-            self._emit(StepFailed(step_id, error, time.perf_counter()))
+            self.emit(StepFailed(step_id, error, time.perf_counter()))
             self._failure = self._failure or StepError(step_id, error)
             if self._config.on_error == "fail":
                 raise _StepFailed from error
             return False
-        self._emit(StepFinished(step_id, output, time.perf_counter()))
+        self.emit(StepFinished(step_id, output, time.perf_counter()))
         return True
 
     def _values(self, step: PlannedStep) -> dict[str, Any]:
@@ -163,7 +164,23 @@ class Run:
             fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
         )
 
-    def _emit(self, event: Event) -> None:
+    @property
+    def replays(self) -> bool:
+        """Whether `recall` may find answers."""
+        return False
+
+    def recall(self, scope: StepScope, key: str) -> Reply | None:
+        """Return an answer that a step was given before the run was stopped."""
+
+    def wait_until_durable(self) -> bool:
+        """Block until the journal holds all that has happened so far."""
+        return True
+
+    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
+        """Block until the journal holds an answer."""
+
+    def emit(self, event: Event) -> None:
+        """Put an event into the run's stream."""
         self.result.apply(event)
         if self._reader is not None:
             self._reader(event)

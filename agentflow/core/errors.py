@@ -18,7 +18,12 @@ AgentFlowError
 │   ├── ServiceError         Bedrock failed, or is busy
 │   └── OutputFormatError    the answer does not fit the step's output_type
 ├── StepError                a step failed; `__cause__` says why
+├── StepTimeoutError         a step took longer than its `timeout_seconds`
 ├── WorkflowTimeoutError     a run took longer than its workflow allows
+├── JournalError             the journal cannot be opened, read or written
+├── RunNotFoundError         the journal has no such run
+├── ResumeError              a run cannot go on; `.changed` lists the steps that are not what they were
+├── PastError                an error of an earlier process, as the journal has it
 └── WorkflowError            a run failed; `.result` has what was finished
 RunInterrupted               a KeyboardInterrupt; `.result` has what was finished
 """
@@ -156,6 +161,34 @@ class StepError(AgentFlowError):
         return [line.rstrip("\n") for line in traceback.format_list(own)]
 
 
+class StepTimeoutError(AgentFlowError):
+    """A step took longer than its `timeout_seconds`."""
+
+
+class JournalError(AgentFlowError):
+    """The journal cannot be opened, read or written."""
+
+
+class RunNotFoundError(AgentFlowError):
+    """The journal has no such run."""
+
+
+class ResumeError(AgentFlowError):
+    """A run cannot go on; `changed` lists the steps that are not what they were."""
+
+    def __init__(self, what: str, *, fix: str = "", changed: Sequence[str] = ()) -> None:
+        super().__init__(what, fix=fix)
+        self.changed = tuple(changed)
+
+
+class PastError(AgentFlowError):
+    """An error of an earlier process, as the journal has it; `type_name` is the class that it had."""
+
+    def __init__(self, what: str, *, fix: str = "", type_name: str) -> None:
+        super().__init__(what, fix=fix)
+        self.type_name = type_name
+
+
 class WorkflowTimeoutError(AgentFlowError):
     """A run took longer than its workflow's `timeout_seconds`."""
 
@@ -203,6 +236,11 @@ def described(cause: BaseException) -> str:
     if isinstance(cause, AgentFlowError):
         return text
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+
+
+def type_name_of(error: BaseException) -> str:
+    """Return the name of an error's class, also of one that an earlier process raised."""
+    return error.type_name if isinstance(error, PastError) else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,76 +1,101 @@
 """The typed events of a run, and how code inside a step reports into the run's stream.
 
-Times `at` are seconds of `time.perf_counter`; differences of two are durations.
+Times `at` are seconds of `time.perf_counter`; differences of two are durations. `item` is the position in the list of
+a mapped step, None for a step as a whole. Events are never changed; they are not declared frozen because frozen ones
+take three times as long to make, and a run makes two a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
-from agentflow.core.model import Attempt, Reply
+from agentflow.core.model import Attempt, Reply, Request
 
 RunStatus = Literal["running", "ok", "failed", "interrupted"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunStarted:
-    """A run begins; nothing was called yet."""
+    """A run begins, or goes on where it was stopped (`resumed`); nothing was called yet."""
 
     run_id: str
     workflow: str
     step_ids: tuple[str, ...]
     started_at: datetime
     at: float
+    resumed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
-    """A step has its inputs and starts."""
+@dataclass(slots=True)
+class StepMapped:
+    """A mapped step has its list; each of its items becomes a row."""
 
     step_id: str
+    items: int
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class StepStarted:
+    """A step, or an item of it, has its inputs and starts."""
+
+    step_id: str
+    at: float
+    item: int | None = None
+
+
+@dataclass(slots=True)
 class AttemptFinished:
     """A request to a model was answered or failed; a failed one may be followed by another."""
 
     step_id: str
     attempt: Attempt
     model_id: str
+    item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallFinished:
     """A model call was answered."""
 
     step_id: str
     reply: Reply
+    item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepFinished:
-    """A step has its output."""
+    """A step, or an item of it, has its output."""
 
     step_id: str
     output: Any
     at: float
+    item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepFailed:
-    """A step raised."""
+    """A step, or an item of it, raised."""
 
     step_id: str
     error: BaseException
     at: float
+    item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class StepSkipped:
+    """A step is not wanted in this run, or needs one that is not; `reason` says which."""
+
+    step_id: str
+    reason: str
+    at: float
+
+
+@dataclass(slots=True)
 class StepCancelled:
     """A step was stopped before its end: a sibling failed, the time was up, or somebody interrupted.
 
@@ -79,9 +104,10 @@ class StepCancelled:
 
     step_id: str
     at: float
+    item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunFinished:
     """A run ended; `error` says why where it did not end well."""
 
@@ -90,17 +116,56 @@ class RunFinished:
     at: float
 
 
+@dataclass(slots=True)
+class NestedEvent:
+    """Something happened in the run of a workflow that is a step, or an item of a step, of this one."""
+
+    step_id: str
+    item: int | None
+    event: Event
+
+
 Event = (
-    RunStarted | StepStarted | AttemptFinished | CallFinished | StepFinished | StepFailed | StepCancelled | RunFinished
+    RunStarted
+    | StepMapped
+    | StepStarted
+    | AttemptFinished
+    | CallFinished
+    | StepFinished
+    | StepFailed
+    | StepSkipped
+    | StepCancelled
+    | RunFinished
+    | NestedEvent
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StepScope:
-    """Whose step the current code runs in, and where its events go."""
+class RunScope(Protocol):
+    """The run that a step belongs to, as code inside the step sees it."""
+
+    def emit(self, event: Event) -> None:
+        """Put an event into the run's stream. Any thread may call it."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether the run goes on where an earlier process stopped, so that `recall` may find answers."""
+
+    def recall(self, scope: StepScope, key: str) -> Reply | None:
+        """Return an answer that this step was given before the run was stopped, each once; None where there is none."""
+
+    def wait_until_durable(self) -> bool:
+        """Block until the journal holds all that has happened so far. For threads; does nothing without a journal."""
+
+    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
+        """Block until the journal holds an answer. For threads; does nothing without a journal."""
+
+
+class StepScope(NamedTuple):
+    """Whose step the current code runs in."""
 
     step_id: str
-    emit: Callable[[Event], None]
+    item: int | None
+    run: RunScope
 
 
 current_step: ContextVar[StepScope | None] = ContextVar("agentflow_current_step", default=None)
@@ -109,10 +174,10 @@ current_step: ContextVar[StepScope | None] = ContextVar("agentflow_current_step"
 def report_attempt(attempt: Attempt, model_id: str) -> None:
     """Tell the current step's run of an attempt; does nothing outside of a run."""
     if scope := current_step.get():
-        scope.emit(AttemptFinished(scope.step_id, attempt, model_id))
+        scope.run.emit(AttemptFinished(scope.step_id, attempt, model_id, scope.item))
 
 
 def report_reply(reply: Reply) -> None:
     """Tell the current step's run of an answer; does nothing outside of a run."""
     if scope := current_step.get():
-        scope.emit(CallFinished(scope.step_id, reply))
+        scope.run.emit(CallFinished(scope.step_id, reply, scope.item))

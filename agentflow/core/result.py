@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, assert_never
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.core.errors import message_of
+from agentflow.core.errors import message_of, type_name_of
 from agentflow.core.events import (
     AttemptFinished,
     CallFinished,
     Event,
+    NestedEvent,
     RunFinished,
     RunStarted,
     RunStatus,
     StepCancelled,
     StepFailed,
     StepFinished,
+    StepMapped,
+    StepSkipped,
     StepStarted,
 )
 from agentflow.core.model import Attempt, Reply, Usage
+from agentflow.core.outputs import Outputs, loaded
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import pandas as pd
+
+
+_adding = threading.Lock()  # the threads of one step may ask models at the same time
 
 
 class StepStatus(StrEnum):
@@ -37,26 +46,51 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     OK = "ok"
     FAILED = "failed"
+    SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)
 class StepRow:
-    """What is known of one step of a run; times in milliseconds, money in dollars.
+    """What is known of one step of a run, or of one item of a mapped step; times in milliseconds, money in dollars.
 
-    `started_ms` counts from the start of the run. `attempts` are those of all model calls that the step made,
-    `replies` their answers. A step that calls no model has neither, and its costs and tokens are None.
+    `started_ms` counts from the start of the run. `own_attempts` are those of all model calls that the step made,
+    `own_replies` their answers. A step that calls no model has neither, and its costs and tokens are None.
+    `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
+    itself. `reason` says why a step was skipped.
     """
 
     step: str
+    item: int | None = None
     status: StepStatus = StepStatus.NOT_RUN
     started_ms: float | None = None
     latency_ms: float | None = None
-    attempts: tuple[Attempt, ...] = ()
-    replies: tuple[Reply, ...] = ()
+    own_attempts: tuple[Attempt, ...] = ()
+    own_replies: tuple[Reply, ...] = ()
     model_id: str | None = None
-    output: Any = None
+    kept_output: Any = None
     error: BaseException | None = None
+    reason: str = ""
+    items: list[StepRow] | None = None
+    inner: RunResult | None = None
+
+    @property
+    def output(self) -> Any:
+        """What the step returned; a large one is read from the journal now."""
+        return loaded(self.kept_output)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The requests that were sent, those of all items and inner steps together."""
+        return self.own_attempts + tuple(chain.from_iterable(row.attempts for row in self._parts()))
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """The answers, those to all items and inner steps together."""
+        return self.own_replies + tuple(chain.from_iterable(row.replies for row in self._parts()))
+
+    def _parts(self) -> Iterable[StepRow]:
+        return chain(self.items or (), self.inner.rows.values() if self.inner else ())
 
     @property
     def model(self) -> str | None:
@@ -66,20 +100,23 @@ class StepRow:
     @property
     def usage(self) -> Usage | None:
         """The tokens of the step's answered calls; None where there were none."""
-        return sum((reply.usage for reply in self.replies), Usage()) if self.replies else None
+        replies = self.replies
+        return sum((reply.usage for reply in replies), Usage()) if replies else None
 
     @property
     def cost_usd(self) -> Decimal | None:
         """What the step's calls cost; None where it made none, or where a price is not known."""
-        return total_usd(reply.cost_usd for reply in self.replies) if self.replies else None
+        replies = self.replies
+        return total_usd(reply.cost_usd for reply in replies) if replies else None
 
     @property
     def bedrock_usd(self) -> Decimal | None:
         """Bedrock's list price of the step's tokens; None where it made no calls, or where a price is not known."""
-        return total_usd(reply.bedrock_usd for reply in self.replies) if self.replies else None
+        replies = self.replies
+        return total_usd(reply.bedrock_usd for reply in replies) if replies else None
 
 
-def total_usd(amounts: Iterator[Decimal | None]) -> Decimal | None:
+def total_usd(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """Add up dollars; one unknown amount makes the sum unknown."""
     total = Decimal(0)
     for amount in amounts:
@@ -96,10 +133,13 @@ class RunResult:
     Attributes
     ----------
     status : `running`, `ok`, `failed` or `interrupted`.
-    outputs : step id -> what the step returned, for the steps that finished.
+    outputs : step id -> what the step returned, for the steps that finished. That of a mapped step is a list with an
+        output for each item, None for those that failed. An output that is kept in the journal is read when asked for.
     rows : step id -> `StepRow`, for every step, in the order they were added.
     duration_ms : wall-clock time of the run.
     error : why the run did not end well.
+    warnings : what went wrong beside the steps: something that could not be journalled, a reader that failed.
+    reader_failures : how many events a reader raised on.
     """
 
     run_id: str = ""
@@ -107,46 +147,111 @@ class RunResult:
     status: RunStatus = "running"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     duration_ms: float = 0.0
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=Outputs)
     rows: dict[str, StepRow] = field(default_factory=dict)
     error: Exception | None = None
+    warnings: list[str] = field(default_factory=list)
+    reader_failures: int = 0
     _started: float = 0.0
 
     def apply(self, event: Event) -> None:
         """Take one event of the run into account."""
-        match event:
-            case StepStarted(step_id, at):
-                row = self.rows[step_id]
-                row.status = StepStatus.RUNNING
-                row.started_ms = (at - self._started) * 1000
-            case StepFinished(step_id, output, at):
-                self.outputs[step_id] = self.rows[step_id].output = output
-                self._end(step_id, StepStatus.OK, at)
-            case AttemptFinished(step_id, attempt, model_id):
-                row = self.rows[step_id]
-                row.attempts += (attempt,)
-                row.model_id = model_id
-            case CallFinished(step_id, reply):
-                self.rows[step_id].replies += (reply,)
-            case StepFailed(step_id, error, at):
-                self.rows[step_id].error = error
-                self._end(step_id, StepStatus.FAILED, at)
-            case StepCancelled(step_id, at):
-                self._end(step_id, StepStatus.CANCELLED, at)
-            case RunStarted():
-                self.run_id, self.workflow, self.started_at = event.run_id, event.workflow, event.started_at
-                self.rows = {step_id: StepRow(step_id) for step_id in event.step_ids}
-                self._started = event.at
-            case RunFinished(status, run_error, at):
-                self.status, self.error = status, run_error
-                self.duration_ms = (at - self._started) * 1000
-            case _:
-                assert_never(event)
+        _APPLY[type(event)](self, event)
 
-    def _end(self, step_id: str, status: StepStatus, at: float) -> None:
+    def row(self, step_id: str, item: int | None = None) -> StepRow:
+        """Return the row of a step, or of one item of it."""
         row = self.rows[step_id]
+        return row if item is None or row.items is None else row.items[item]
+
+    def _run_started(self, event: RunStarted) -> None:
+        self.status, self.error = "running", None
+        if event.resumed:  # everything else is as the journal had it; time goes on from the first start
+            self._started = event.at - (datetime.now(UTC) - self.started_at).total_seconds()
+            return
+        self.run_id, self.workflow, self.started_at = event.run_id, event.workflow, event.started_at
+        self.rows = {step_id: StepRow(step_id) for step_id in event.step_ids}
+        self._started = event.at
+
+    def _step_mapped(self, event: StepMapped) -> None:
+        row = self.rows[event.step_id]
+        row.status = StepStatus.RUNNING
+        if row.started_ms is None:
+            row.started_ms = (event.at - self._started) * 1000
+        if row.items is None or len(row.items) != event.items:
+            row.items = [StepRow(event.step_id, item) for item in range(event.items)]
+
+    def _step_started(self, event: StepStarted) -> None:
+        row = self.rows[event.step_id] if event.item is None else self.row(event.step_id, event.item)
+        row.status = StepStatus.RUNNING
+        row.error = None
+        row.started_ms = (event.at - self._started) * 1000
+
+    def _step_finished(self, event: StepFinished) -> None:
+        if event.item is None:
+            row = self.rows[event.step_id]
+            self.outputs[event.step_id] = event.output
+        else:
+            row = self.row(event.step_id, event.item)
+        row.kept_output = event.output
+        row.status = StepStatus.OK
+        row.latency_ms = (event.at - self._started) * 1000 - (row.started_ms or 0.0)
+
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        row = self.row(event.step_id, event.item)
+        with _adding:
+            row.own_attempts += (event.attempt,)
+        row.model_id = event.model_id
+
+    def _call_finished(self, event: CallFinished) -> None:
+        row = self.row(event.step_id, event.item)
+        with _adding:
+            row.own_replies += (event.reply,)
+
+    def _step_failed(self, event: StepFailed) -> None:
+        row = self.row(event.step_id, event.item)
+        row.error = event.error
+        self._end(row, StepStatus.FAILED, event.at)
+        if event.item is None and row.items is not None:  # what was answered is kept
+            row.kept_output = [item.output for item in row.items]
+            self.outputs[event.step_id] = row.kept_output
+
+    def _nested_event(self, event: NestedEvent) -> None:
+        row = self.row(event.step_id, event.item)
+        if row.inner is None:
+            row.inner = RunResult()
+        row.inner.apply(event.event)
+
+    def _step_skipped(self, event: StepSkipped) -> None:
+        row = self.rows[event.step_id]
+        row.status, row.reason = StepStatus.SKIPPED, event.reason
+
+    def _step_cancelled(self, event: StepCancelled) -> None:
+        self._end(self.row(event.step_id, event.item), StepStatus.CANCELLED, event.at)
+
+    def _run_finished(self, event: RunFinished) -> None:
+        self.status, self.error = event.status, event.error
+        self.duration_ms = (event.at - self._started) * 1000
+
+    def _end(self, row: StepRow, status: StepStatus, at: float) -> None:
         row.status = status
         row.latency_ms = (at - self._started) * 1000 - (row.started_ms or 0.0)
+
+    def drop_output(self, step_id: str) -> None:
+        """Forget what a step returned; its row stays."""
+        self.outputs.pop(step_id, None)
+        row = self.rows[step_id]
+        for kept in (row, *(row.items or ())):
+            kept.kept_output = None
+
+    def leaves(self) -> Iterator[tuple[str, int | None, StepRow]]:
+        """Return step, item and row of each step, in whose place stand the items of a mapped step and inner steps."""
+        for row in self.rows.values():
+            for part in row.items or (row,):
+                if part.inner is None:
+                    yield part.step, part.item, part
+                    continue
+                for step, item, leaf in part.inner.leaves():
+                    yield f"{part.step}.{step}", part.item if item is None else item, leaf
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -161,7 +266,7 @@ class RunResult:
     @property
     def usage(self) -> Usage:
         """The tokens of all answered calls of the run."""
-        return sum((row.usage for row in self.rows.values() if row.usage), Usage())
+        return sum((usage for row in self.rows.values() if (usage := row.usage)), Usage())
 
     @property
     def attempts(self) -> int:
@@ -170,27 +275,28 @@ class RunResult:
 
     def records(self) -> list[Mapping[str, Any]]:
         """Return one plain dictionary a step, with the columns of `to_frame()`. None is unknown or not applicable."""
-        return [self._record(row) for row in self.rows.values()]
+        return [self._record(*leaf) for leaf in self.leaves()]
 
-    def _record(self, row: StepRow) -> Mapping[str, Any]:
-        replies = row.replies
+    def _record(self, step: str, item: int | None, row: StepRow) -> Mapping[str, Any]:
+        attempts, replies = row.attempts, row.replies
         last = replies[-1] if replies else None
         usage = row.usage
         started = None if row.started_ms is None else self.started_at + timedelta(milliseconds=row.started_ms)
         streamed = [reply.ttft_ms for reply in replies if reply.ttft_ms is not None]
         return {
             "run_id": self.run_id,
-            "step": row.step,
+            "step": step,
+            "item": item,
             "status": row.status.value,
             "model": row.model,
             "model_id": row.model_id,
             "region": last.region if last else None,
-            "attempts": len(row.attempts) if row.attempts else None,
+            "attempts": len(attempts) if attempts else None,
             "started_at": started,
             "queue_ms": sum(reply.queue_ms for reply in replies) if replies else None,
             "ttft_ms": streamed[0] if streamed else None,
             "latency_ms": row.latency_ms,
-            "retry_wait_ms": sum(attempt.wait_ms for attempt in row.attempts) if row.attempts else None,
+            "retry_wait_ms": sum(attempt.wait_ms for attempt in attempts) if attempts else None,
             "input_tokens": usage.input_tokens if usage else None,
             "output_tokens": usage.output_tokens if usage else None,
             "cache_read_tokens": usage.cache_read_tokens if usage else None,
@@ -200,7 +306,7 @@ class RunResult:
             "price_date": last.price_date if last else None,
             "stop_reason": last.stop_reason if last else None,
             "error": message_of(row.error) if row.error else None,
-            "error_type": type(row.error).__name__ if row.error else None,
+            "error_type": type_name_of(row.error) if row.error else None,
             "output": row.output,
         }
 
@@ -209,9 +315,9 @@ class RunResult:
 
         Returns
         -------
-        DataFrame, one row a step in the order they were added
-            Columns as in `records()`. Times in milliseconds, `started_at` in UTC, dollars as Float64, tokens and
-            attempts as Int64; what is unknown or does not apply is `<NA>`, never 0.
+        DataFrame, one row a step in the order they were added, and one an item for a mapped step
+            Columns as in `records()`. Times in milliseconds, `started_at` in UTC, dollars as Float64, tokens, items
+            and attempts as Int64; what is unknown or does not apply is `<NA>`, never 0.
         """
         frame: pd.DataFrame = ports.load("steps_frame")(self)
         return frame
@@ -228,3 +334,18 @@ class RunResult:
     def _repr_html_(self) -> str:
         html: str = ports.load("run_html")(self)
         return html
+
+
+_APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {
+    RunStarted: RunResult._run_started,
+    StepMapped: RunResult._step_mapped,
+    StepStarted: RunResult._step_started,
+    StepFinished: RunResult._step_finished,
+    AttemptFinished: RunResult._attempt_finished,
+    CallFinished: RunResult._call_finished,
+    StepFailed: RunResult._step_failed,
+    StepSkipped: RunResult._step_skipped,
+    StepCancelled: RunResult._step_cancelled,
+    RunFinished: RunResult._run_finished,
+    NestedEvent: RunResult._nested_event,
+}

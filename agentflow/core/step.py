@@ -38,12 +38,25 @@ class Step:
     """A step of a workflow. As a value of another step's `inputs` it stands for its output; `step.field` for a part.
 
     A field of the output that is called like an attribute of this class is reached as `step["inputs"]`.
+
+    Attributes
+    ----------
+    inputs : parameter -> what was given by hand: a `Step`, a reference or a literal value.
+    depends_on : steps that have to end before, though nothing of them is used.
+    when : whether the step is wanted: a function as an agent, or a reference whose value counts as true or false.
+    map_over : the parameter that is given a list, and takes one item of it at a time.
+    optional : parameters that the step can do without: it gets None for one that is not there.
+    timeout_seconds : the longest that the step, or each item of it, may take.
     """
 
     step_id: str
     agent: Agent
     inputs: Mapping[str, Any] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
+    when: Agent | Reference | None = None
+    map_over: str | None = None
+    optional: tuple[str, ...] = ()
+    timeout_seconds: float | None = None
     __iter__ = None  # as for a Reference
 
     def __getattr__(self, name: str) -> Reference:

@@ -28,6 +28,7 @@ MARKS = {
     "cancelled": Mark("■", "#5f6b7a"),
     "interrupted": Mark("■", "#5f6b7a"),
     "running": Mark("…", "#0969da"),
+    "skipped": Mark("»", "#5f6b7a"),
     "not run": Mark("○", "#5f6b7a"),
 }
 

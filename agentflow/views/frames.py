@@ -15,6 +15,7 @@ _DTYPE_BY_UNIT = {
     "USD": "Float64",
     "tokens": "Int64",
     "attempts": "Int64",
+    "item": "Int64",
     "UTC": "datetime64[us, UTC]",
     "": "string",
 }
@@ -44,7 +45,7 @@ def _names() -> Iterable[str]:
 
 
 def _unit(name: str) -> str:
-    if name == "attempts":
+    if name in {"attempts", "item"}:
         return name
     return next((unit for ending, unit in _UNIT_BY_ENDING.items() if name.endswith(ending)), "")
 

@@ -1,0 +1,161 @@
+"""The Journal port: what outlives the process. `store/` fills it.
+
+A run writes its events as they happen; they become durable soon after, in order. A model's answer is durable before
+anyone sees it, and the run itself before its first request is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from agentflow.core.events import Event
+from agentflow.core.model import Reply, Request
+from agentflow.core.result import RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as the journal keeps it.
+
+    Attributes
+    ----------
+    kind : how `data` is to be read; the journal's own word.
+    data : None where the value cannot be kept.
+    problem : why it cannot be kept, such as ``it is of type Lock``; empty where it can.
+    """
+
+    kind: str
+    data: str | bytes | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a journal is told of a run before its first step.
+
+    Attributes
+    ----------
+    inputs : the run's inputs, by name; those that cannot be kept (secrets among them) are asked for again on a resume.
+    fingerprints : step id -> a hash of the step's definition, to tell what changed when the run is resumed.
+    definition : the workflow as JSON text, from which it can be built again; None where it holds more than prompts.
+    """
+
+    run_id: str
+    workflow: str
+    started_at: datetime
+    step_ids: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    definition: str | None
+
+
+@dataclass(slots=True)
+class PastRun:
+    """What a journal has of a run.
+
+    Attributes
+    ----------
+    result : as it was when the last event was kept. Large outputs are read when asked for.
+    inputs : the ones that were kept.
+    inputs_not_kept : the names of the others, each with why.
+    fingerprints, definition : as in the `RunRecord`.
+    answers : (step, item) -> the answered calls as (key, reply), in the order of the answers. A step of a workflow that
+        is a step itself goes by its path, such as ``sub.classify`` or ``sub[3].classify``.
+    """
+
+    result: RunResult
+    inputs: dict[str, Any] = field(default_factory=dict)
+    inputs_not_kept: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    definition: str | None = None
+    answers: dict[tuple[str, int | None], list[tuple[str, Reply]]] = field(default_factory=dict)
+
+
+class RunJournal(Protocol):
+    """The journal of one run. Steps go by their path, as in `PastRun.answers`."""
+
+    def write(self, event: Event, encoded: Encoded | None = None) -> None:
+        """Take an event in; it is durable soon. Never blocks and never raises: any thread, also the event loop's.
+
+        Parameters
+        ----------
+        encoded : the output of a `StepFinished`.
+        """
+
+    def encode_quickly(self, output: Any) -> Encoded | None:
+        """Encode a small plain value in a few microseconds; None for all others, which `encode` takes."""
+
+    def encode(self, output: Any) -> Encoded:
+        """Encode any value. It may take long: call it on a thread. Never raises: see `Encoded.problem`."""
+
+    def read_output(self, step: str, item: int | None) -> Any:
+        """Return the output of a step that was kept.
+
+        Raises
+        ------
+        JournalError
+            It cannot be read.
+        """
+
+    def wait_until_durable(self) -> bool:
+        """Block until all that was written before is durable, and return whether it is. Call it on a thread."""
+
+    def keep_answer(self, step: str, item: int | None, key: str, request: Request, reply: Reply) -> bool:
+        """Block until an answer is durable, and return whether it is. Call it on a thread, also after the run's end."""
+
+    def close(self) -> None:
+        """Say that the run writes nothing more, but for late answers. Never blocks and never raises."""
+
+
+class Journal(Protocol):
+    """Where runs are kept."""
+
+    def open(self) -> None:
+        """Open the journal where it is not open yet. Blocks: call it on a thread. `is_open` says whether it is needed.
+
+        Raises
+        ------
+        JournalError
+            It cannot be opened.
+        """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the journal is open."""
+
+    def begin(self, record: RunRecord, on_problem: Callable[[str], None]) -> RunJournal:
+        """Start the journal of a new run. Never blocks: the run is durable soon, see `RunJournal.wait_until_durable`.
+
+        Parameters
+        ----------
+        on_problem : told once, in a sentence, when something cannot be kept; any thread may call it. What could not
+            be written is tried again with everything that follows.
+        """
+
+    def claim(self, run_id: str, on_problem: Callable[[str], None]) -> tuple[PastRun, RunJournal]:
+        """Take over a run that has ended or whose process is gone, for this process alone. Blocks.
+
+        Raises
+        ------
+        RunNotFoundError
+            There is no such run.
+        ResumeError
+            It is still running.
+        JournalError
+            The journal cannot be read.
+        """
+
+    def past_run(self, run_id: str) -> PastRun:
+        """Return what is known of a run, also of one that is still running. Blocks. Errors as for `claim`."""
+
+    def runs(self) -> Sequence[Mapping[str, Any]]:
+        """Return a plain record for each run, newest first. Blocks."""
+
+    def prune(self, *, older_than: datetime | None = None, run_ids: Sequence[str] | None = None) -> int:
+        """Delete runs that are not running any more, and return how many. Blocks."""
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all that was written is durable, and return whether it is."""

@@ -1,0 +1,55 @@
+"""What the steps of a run returned; large outputs stay in the journal until somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterator, ValuesView
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An output that is in the journal only. `load` reads it; `size_bytes` is its length there."""
+
+    load: Callable[[], Any]
+    size_bytes: int
+
+
+def loaded(value: Any) -> Any:
+    """Return an output itself, where only its place in the journal is at hand."""
+    return value.load() if type(value) is Stored else value
+
+
+class Outputs(dict[str, Any]):
+    """Step id -> output, a dictionary in which a stored output is read each time that it is asked for."""
+
+    def __getitem__(self, step_id: str) -> Any:
+        return loaded(super().__getitem__(step_id))
+
+    def get(self, step_id: str, default: Any = None) -> Any:
+        """Return a step's output, or the default."""
+        return loaded(super().get(step_id, default))
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # the view of a dict would show what is stored
+        """Return the outputs with their steps."""
+        return ItemsView(self)
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """Return the outputs."""
+        return ValuesView(self)
+
+    def __iter__(self) -> Iterator[str]:  # an own one, so that dict(outputs) goes through __getitem__
+        return super().__iter__()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and dict(self) == dict(other)
+
+    __hash__ = None  # as for every dict
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{step!r}: {self._shown(step)}" for step in self)
+        return f"{{{shown}}}"
+
+    def _shown(self, step: str) -> str:
+        value = super().__getitem__(step)
+        return f"<stored, {value.size_bytes:,} bytes>" if isinstance(value, Stored) else repr(value)
