@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
@@ -15,10 +16,9 @@ from agentflow.core.config import AgentConfig
 from agentflow.core.errors import DefinitionError, OutputFormatError
 from agentflow.core.model import Model, Request
 from agentflow.core.template import Path, Template
-from agentflow.utils.threads import DaemonPool
+from agentflow.utils.threads import function_pool
 
-FUNCTION_THREADS = 32
-_UNFINISHED = (Generator, AsyncGenerator, Coroutine)
+_UNFINISHED = (GeneratorType, AsyncGeneratorType, CoroutineType)
 
 
 @runtime_checkable
@@ -153,7 +153,7 @@ class FunctionAgent:
         if self._is_async:
             output = await self.function(**values)
         else:
-            output = await _function_pool().run(partial(copy_context().run, self.function, **values))
+            output = await function_pool().run(partial(copy_context().run, self.function, **values))
             if inspect.isawaitable(output):
                 output = await output
         if isinstance(output, _UNFINISHED):
@@ -182,12 +182,6 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
             )
         parameters[parameter.name] = parameter.default is parameter.empty
     return parameters
-
-
-@cache
-def _function_pool() -> DaemonPool:
-    """Return the threads for sync functions; asyncio's own pool has only a few on a small machine."""
-    return DaemonPool(FUNCTION_THREADS, "agentflow-function")
 
 
 def as_agent(thing: Agent | Callable[..., Any]) -> Agent:

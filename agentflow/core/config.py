@@ -62,7 +62,7 @@ class WorkflowConfig(_Config):
     )
     max_concurrency: int | None = Field(default=None, ge=1)
     on_error: Literal["fail", "continue"] = "fail"
-    journal: bool = True
+    journal: bool = False
     keep_outputs: bool = True
     large_output_bytes: int = Field(default=1_000_000, ge=0)
 

@@ -1,8 +1,8 @@
 """One run of a workflow: steps start when their inputs are there; timeouts, cancellation and failures end it.
 
-The engine keeps, for every step, the count of inputs that are still missing. Tasks, the workers, take the steps that
-are ready. Before a worker starts a step it makes sure that others stand by for the rest: so there are hardly more tasks
-than steps that wait for something, and steps that wait for nothing run one after the other in a few tasks.
+The engine keeps, for every step, the count of steps that it still waits for. Tasks, the workers, take what is ready.
+Before a worker starts a step it makes sure that others stand by for the rest: so there are hardly more tasks than steps
+that wait for something, and steps that wait for nothing run one after the other in a few tasks.
 """
 
 from __future__ import annotations
@@ -10,34 +10,50 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from agentflow.core.config import WorkflowConfig
-from agentflow.core.errors import AgentFlowError, StepError, WorkflowError, WorkflowTimeoutError
+from agentflow.core.errors import AgentFlowError, ItemsFailedError, StepError, WorkflowError, WorkflowTimeoutError
 from agentflow.core.events import (
-    Event,
     RunFinished,
     RunStarted,
     StepCancelled,
-    StepFailed,
-    StepFinished,
+    StepMapped,
     StepScope,
-    StepStarted,
+    StepSkipped,
     current_step,
 )
-from agentflow.core.model import Reply, Request
-from agentflow.core.plan import Plan, PlannedStep
+from agentflow.core.journal import ITEMS
+from agentflow.core.outputs import NotKept, Stored, stored_list
+from agentflow.core.plan import Binding, Plan, PlannedStep
+from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult, StepStatus
+from agentflow.core.step_run import FAILED, StepRunner, as_items
 from agentflow.core.template import look_up
+from agentflow.utils.threads import function_pool
 
 STANDING_BY = 8  # workers that were called and have not begun; each that begins calls the next
+GRACE_SECONDS = 0.25  # how long a stopped step may take to clean up; after that nobody waits for it
+_NO_LIMIT = _NEVER = 1_000_000_000
+_MISSING: Any = object()  # in the place of an output that is not there
+
+_abandoned: set[asyncio.Task[None]] = set()  # tasks that nobody waits for; the loop alone would not keep them alive
 
 
-class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside
-    """A step failed, and the run is to stop."""
+@dataclass(slots=True)
+class _Mapped:
+    """A mapped step that runs: its values and list, what its items returned, and how many have not ended."""
+
+    position: int
+    values: dict[str, Any]
+    items: list[Any]
+    outputs: list[Any]
+    left: int
+    failures: dict[int, BaseException] = field(default_factory=dict)
 
 
 class Run:
@@ -45,7 +61,9 @@ class Run:
 
     Parameters
     ----------
-    reader : is given each event, after the result has taken it in.
+    recording : takes the events; where its result has rows already, the run goes on where it was stopped.
+    begin : called before anything else; opens the journal.
+    again : steps that have ended before the run was stopped, and are to run again.
     """
 
     def __init__(
@@ -53,18 +71,31 @@ class Run:
         plan: Plan,
         config: WorkflowConfig,
         inputs: Mapping[str, Any],
-        reader: Callable[[Event], None] | None = None,
+        recording: Recording,
+        *,
+        run_id: str,
+        begin: Callable[[], Awaitable[None]] | None = None,
+        again: Iterable[str] = (),
     ) -> None:
-        self.result = RunResult()
+        self.run_id = run_id
+        self.result = recording.result
         self._plan = plan
         self._config = config
         self._inputs = inputs
-        self._reader = reader
-        self._needs = [step.needs for step in plan.steps]
+        self._recording = recording
+        self._begin = begin
+        self._again = set(again)
+        self._runner = StepRunner(recording, config.large_output_bytes)
+        self._needs = [len(step.upstream) for step in plan.steps]
+        self._outputs: list[Any] = [_MISSING] * len(plan.steps)
+        self._lost: dict[int, str] = {}  # position -> why the step is skipped; empty where it cannot run for a failure
+        self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
         self._ready: list[int] = []
+        self._items: deque[tuple[_Mapped, int]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
         self._standing_by = 0
-        self._limit = (config.max_concurrency or len(plan.steps)) if config.enable_parallel else 1
+        self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
         self._failure: StepError | None = None
 
     async def execute(self) -> RunResult:
@@ -74,87 +105,40 @@ class Run:
         ------
         WorkflowError
             A step failed, or the time was up.
+        JournalError
+            The journal cannot be opened; nothing was called.
         """
-        run_id = f"r-{uuid.uuid4().hex[:8]}"
-        self.emit(RunStarted(run_id, self._plan.name, self._plan.step_ids, datetime.now(UTC), time.perf_counter()))
+        if self._begin is not None:
+            await self._begin()
+        emit = self._runner.emit = self._recording.direct_emit()
+        plan, resumed = self._plan, bool(self.result.rows)
+        if resumed:
+            self._again |= {row.step for row in self.result.rows.values() if isinstance(row.kept_output, NotKept)}
+        emit(
+            RunStarted(
+                self.run_id,
+                plan.name,
+                plan.step_ids,
+                datetime.now(UTC),
+                time.perf_counter(),
+                resumed,
+                tuple(self._again),
+            )
+        )
         error: AgentFlowError | None
         try:
             async with asyncio.timeout(self._config.timeout_seconds):
-                await self._run_steps()
+                await self._run_steps(resumed=resumed)
             error = self._failure
         except TimeoutError:
             error = self._timeout_error()
         except asyncio.CancelledError:
-            self.emit(RunFinished("interrupted", None, time.perf_counter()))
+            emit(RunFinished("interrupted", None, time.perf_counter()))
             raise
-        self.emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
+        emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
         if error:
-            raise WorkflowError(self._plan.name, error, self.result)
+            raise WorkflowError(plan.name, error, self.result)
         return self.result
-
-    async def _run_steps(self) -> None:
-        self._ready = [position for position, needs in enumerate(self._needs) if needs == 0]
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._call_workers(group)
-        except* _StepFailed:
-            pass  # self._failure has it
-
-    def _call_workers(self, group: asyncio.TaskGroup) -> None:
-        """Have workers stand by for the steps that are ready, as far as the limit allows."""
-        wanted = min(len(self._ready), STANDING_BY) - self._standing_by
-        for _ in range(min(wanted, self._limit - self._workers)):
-            self._standing_by += 1
-            self._workers += 1
-            group.create_task(self._work(group))
-
-    async def _work(self, group: asyncio.TaskGroup) -> None:
-        """Run steps that are ready, until none is."""
-        self._standing_by -= 1
-        while self._ready:
-            step = self._plan.steps[heapq.heappop(self._ready)]
-            if self._ready:
-                self._call_workers(group)
-            if await self._run_step(step):
-                for successor in step.successors:
-                    self._needs[successor] -= 1
-                    if self._needs[successor] == 0:
-                        heapq.heappush(self._ready, successor)
-        self._workers -= 1
-
-    async def _run_step(self, step: PlannedStep) -> bool:
-        """Run one step and return whether it finished."""
-        step_id = step.step_id
-        current_step.set(StepScope(step_id, None, self))
-        self.emit(StepStarted(step_id, time.perf_counter()))
-        try:
-            output = await step.agent.run(self._values(step))
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                self.emit(StepCancelled(step_id, time.perf_counter()))
-                raise
-            self.emit(StepFailed(step_id, error, time.perf_counter()))
-            self._failure = self._failure or StepError(step_id, error)
-            if self._config.on_error == "fail":
-                raise _StepFailed from error
-            return False
-        self.emit(StepFinished(step_id, output, time.perf_counter()))
-        return True
-
-    def _values(self, step: PlannedStep) -> dict[str, Any]:
-        """Return the values of a step's parameters; an optional one that was not given is left out."""
-        values = {}
-        for binding in step.bindings:
-            if binding.step_id is not None:
-                value = self.result.outputs[binding.step_id]
-                values[binding.name] = look_up(value, binding.path, of=binding.step_id) if binding.path else value
-            elif binding.run_input is None:
-                values[binding.name] = binding.literal
-            elif binding.run_input in self._inputs:
-                values[binding.name] = self._inputs[binding.run_input]
-        return values
 
     def _timeout_error(self) -> WorkflowTimeoutError:
         hung = [repr(row.step) for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
@@ -164,29 +148,260 @@ class Run:
             fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
         )
 
-    @property
-    def replays(self) -> bool:
-        """Whether `recall` may find answers."""
-        return False
+    # Workers
 
-    def recall(self, scope: StepScope, key: str) -> Reply | None:
-        """Return an answer that a step was given before the run was stopped."""
+    async def _run_steps(self, *, resumed: bool) -> None:
+        self._over = asyncio.get_running_loop().create_future()
+        if not self._config.keep_outputs:
+            self._users = [len(step.successors) or _NEVER for step in self._plan.steps]
+        ended = self._take_over() if resumed else set()
+        self._ready = [
+            position for position, needs in enumerate(self._needs) if needs == 0 and position not in ended
+        ]  # in order, and so a heap
+        self._call_workers()
+        if not self._tasks:
+            return
+        try:
+            await self._over
+        finally:
+            await self._stop()
 
-    def wait_until_durable(self) -> bool:
-        """Block until the journal holds all that has happened so far."""
-        return True
+    def _call_workers(self) -> None:
+        """Have workers stand by for what is ready, as far as the limit allows."""
+        wanted = min(len(self._ready) + len(self._items), STANDING_BY) - self._standing_by
+        loop = self._over.get_loop()
+        for _ in range(min(wanted, self._limit - self._workers)):
+            self._standing_by += 1
+            self._workers += 1
+            self._tasks.add(loop.create_task(self._work()))
 
-    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
-        """Block until the journal holds an answer."""
+    async def _work(self) -> None:
+        """Run what is ready, until nothing is."""
+        self._standing_by -= 1
+        ready, needs, outputs = self._ready, self._needs, self._outputs
+        steps, run = self._plan.steps, self._runner.run
+        try:
+            while (ready or self._items) and not self._over.done():
+                if (
+                    self._standing_by < STANDING_BY
+                    and self._workers < self._limit
+                    and len(ready) + len(self._items) > 1
+                ):
+                    self._call_workers()
+                if self._items:
+                    await self._run_item(*self._items.popleft())
+                    continue
+                position = heapq.heappop(ready)
+                step = steps[position]
+                if step.whole_outputs is None or self._lost or self._users:
+                    await self._run_with_care(step, position)
+                    continue
+                # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
+                output = await run(step, {name: outputs[source] for name, source in step.whole_outputs})
+                if output is FAILED:
+                    self._fail(position)
+                    continue
+                outputs[position] = output
+                for successor in step.successors:
+                    needs[successor] -= 1
+                    if needs[successor] == 0:
+                        heapq.heappush(ready, successor)
+        except asyncio.CancelledError:
+            self._over.cancel()  # of no effect where the run is being stopped; else a step has cancelled its own task
+            raise
+        except BaseException as error:  # noqa: BLE001 - the engine's own: what a step raises never comes here
+            if not self._over.done():
+                self._over.set_exception(error)
+        finally:
+            self._workers -= 1
+            if self._workers == 0:
+                self._end()
 
-    def emit(self, event: Event) -> None:
-        """Put an event into the run's stream."""
-        self.result.apply(event)
-        if self._reader is not None:
-            self._reader(event)
+    def _end(self) -> None:
+        """Let the run end: there is nothing more to wait for."""
+        if not self._over.done():
+            self._over.set_result(None)
 
+    async def _stop(self) -> None:
+        """Cancel what still runs, give it a moment to clean up, and write down what did not end."""
+        running = {task for task in self._tasks if not task.done()}
+        if not running:
+            return
+        self._runner.stopped = True
+        for task in running:
+            task.cancel()
+        _, stubborn = await asyncio.wait(running, timeout=GRACE_SECONDS)
+        for task in stubborn:
+            _abandoned.add(task)
+            task.add_done_callback(_abandoned.discard)
+        at = time.perf_counter()
+        for row in self.result.rows.values():
+            if row.status is StepStatus.RUNNING:
+                for item in row.items or ():
+                    if item.status is StepStatus.RUNNING:
+                        self._runner.emit(StepCancelled(row.step, at, item.item))
+                self._runner.emit(StepCancelled(row.step, at))
 
-def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled; else a `CancelledError` is of something that the step awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    # The steps that need more than their inputs' outputs
+
+    async def _run_with_care(self, step: PlannedStep, position: int) -> None:
+        """Run a step that may lack an input or be unwanted, is mapped, has a time limit, inputs or literals."""
+        reason = self._lost.pop(position, None)
+        if reason is not None:
+            self._skip(position, reason)
+            return
+        current_step.set(StepScope(step.step_id, None, self._recording))
+        try:
+            if not await self._is_wanted(step):
+                self._skip(position, "its condition does not hold")
+                return
+            values = await self._values(step.bindings)
+            items = as_items(step.map_over, values[step.map_over]) if step.map_over else None
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a condition or a lookup raises fails the step
+            self._runner.fail(step.step_id, None, error)
+            self._fail(position, error)
+            return
+        if items is not None:
+            self._start_items(position, values, items)
+            return
+        output = await self._runner.run(step, values)
+        if output is FAILED:
+            self._fail(position)
+        else:
+            self._finish(position, output)
+
+    async def _is_wanted(self, step: PlannedStep) -> bool:
+        if step.when is None:
+            return True
+        values = await self._values(step.when.bindings)
+        return bool(values["when"] if step.when.agent is None else await step.when.agent.run(values))
+
+    async def _values(self, bindings: Iterable[Binding]) -> dict[str, Any]:
+        """Return the values of parameters; one that is not there has its default, or is None."""
+        values = {}
+        for binding in bindings:
+            if binding.position >= 0:
+                value = self._outputs[binding.position]
+                if type(value) is Stored:
+                    value = await function_pool().run(value.load)
+            elif binding.run_input is None:
+                value = binding.literal
+            else:
+                value = self._inputs.get(binding.run_input, _MISSING)
+            if value is not _MISSING:
+                path = binding.path
+                values[binding.name] = look_up(value, path, of=str(binding.step_id)) if path else value
+            elif not binding.has_default:
+                values[binding.name] = None
+        return values
+
+    # What follows from the end of a step
+
+    def _finish(self, position: int, output: Any) -> None:
+        """Let the successors of a step have its output."""
+        self._outputs[position] = output
+        for successor in self._plan.steps[position].successors:
+            self._release(successor)
+        if self._users:
+            self._drop_outputs(position)
+
+    def _fail(self, position: int, error: BaseException | None = None) -> None:
+        """Take in that a step failed: it ends the run, or what needs the step."""
+        step = self._plan.steps[position]
+        cause = error or self.result.rows[step.step_id].error
+        if self._failure is None and cause is not None:
+            self._failure = StepError(step.step_id, cause)
+        if self._config.on_error == "fail":
+            self._ready.clear()
+            self._items.clear()
+            self._end()
+        else:
+            self._lose(position, "")
+
+    def _skip(self, position: int, reason: str) -> None:
+        """Leave a step out; without a reason it is not skipped, but cannot run."""
+        step_id = self._plan.steps[position].step_id
+        if reason:
+            self._runner.emit(StepSkipped(step_id, reason, time.perf_counter()))
+        self._lose(position, reason and f"it needs {step_id!r}, which was skipped")
+
+    def _lose(self, position: int, reason: str) -> None:
+        """Let the successors of a step go without its output; those that need it will not run."""
+        for successor in self._plan.steps[position].successors:
+            if position in self._plan.steps[successor].required:
+                self._lost[successor] = reason and self._lost.get(successor, reason)
+            self._release(successor)
+        if self._users:
+            self._drop_outputs(position)
+
+    def _release(self, position: int) -> None:
+        """Count one of the steps that a step waits for as ended."""
+        self._needs[position] -= 1
+        if self._needs[position] == 0:
+            heapq.heappush(self._ready, position)
+
+    def _drop_outputs(self, position: int) -> None:
+        """Forget the outputs that no step needs any longer."""
+        for needed in self._plan.steps[position].upstream:
+            self._users[needed] -= 1
+            if self._users[needed] == 0:
+                self._outputs[needed] = None
+                self.result.drop_output(self._plan.steps[needed].step_id)
+
+    # Mapped steps
+
+    def _start_items(self, position: int, values: dict[str, Any], items: list[Any]) -> None:
+        step_id = self._plan.steps[position].step_id
+        self._runner.emit(StepMapped(step_id, len(items), time.perf_counter()))
+        mapped = _Mapped(position, values, items, [None] * len(items), len(items))
+        for index, row in enumerate(self.result.rows[step_id].items or ()):
+            if row.status is StepStatus.OK and not isinstance(row.kept_output, NotKept):  # from before a resume
+                mapped.outputs[index] = row.kept_output
+                mapped.left -= 1
+            else:
+                self._items.append((mapped, index))
+        if mapped.left == 0:
+            self._finish_items(mapped)
+
+    async def _run_item(self, mapped: _Mapped, index: int) -> None:
+        step = self._plan.steps[mapped.position]
+        output = await self._runner.run(step, mapped.values | {str(step.map_over): mapped.items[index]}, index)
+        if output is FAILED:
+            row = self.result.row(step.step_id, index)
+            mapped.failures[index] = row.error or RuntimeError("the item failed")
+        else:
+            mapped.outputs[index] = output
+        mapped.left -= 1
+        if mapped.left == 0:
+            self._finish_items(mapped)
+
+    def _finish_items(self, mapped: _Mapped) -> None:
+        step_id, position = self._plan.steps[mapped.position].step_id, mapped.position
+        if mapped.failures:
+            error = ItemsFailedError(mapped.failures, of=len(mapped.items))
+            self._runner.fail(step_id, None, error)
+            self._outputs[position] = stored_list(mapped.outputs)  # for steps that can do without
+            self._fail(position, error)
+            return
+        output = stored_list(mapped.outputs)
+        self._runner.finish(step_id, None, output, ITEMS)
+        self._finish(position, output)
+
+    # A run that goes on
+
+    def _take_over(self) -> set[int]:
+        """Take the outputs of the steps that have ended before the run was stopped; return their positions."""
+        ended = set()
+        for position, step in enumerate(self._plan.steps):
+            row = self.result.rows[step.step_id]
+            if step.step_id in self._again or row.status not in {StepStatus.OK, StepStatus.SKIPPED}:
+                continue
+            ended.add(position)
+            self._needs[position] += _NEVER
+            if row.status is StepStatus.OK:
+                self._finish(position, row.kept_output)
+            else:
+                self._lose(position, f"it needs {step.step_id!r}, which was skipped")
+        return ended

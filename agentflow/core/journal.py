@@ -32,6 +32,9 @@ class Encoded:
     problem: str = ""
 
 
+ITEMS = Encoded("items", "")  # the list of a mapped step: its items are kept, each for itself
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """What a journal is told of a run before its first step.
@@ -135,8 +138,13 @@ class Journal(Protocol):
             be written is tried again with everything that follows.
         """
 
-    def claim(self, run_id: str, on_problem: Callable[[str], None]) -> tuple[PastRun, RunJournal]:
+    def claim(self, record: RunRecord, on_problem: Callable[[str], None]) -> tuple[PastRun, RunJournal]:
         """Take over a run that has ended or whose process is gone, for this process alone. Blocks.
+
+        Parameters
+        ----------
+        record : of the run as it goes on: its id, the steps, fingerprints and definition of now, and in `inputs` the
+            ones that were given again. The past run that is returned has those of before.
 
         Raises
         ------

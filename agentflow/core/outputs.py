@@ -15,6 +15,22 @@ class Stored:
     size_bytes: int
 
 
+class NotKept:
+    """In the place of an output that the journal could not keep; `problem` says why."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+
+    def __repr__(self) -> str:
+        return f"<not kept: {self.problem}>"
+
+
+def stored_list(values: list[Any]) -> Any:
+    """Return a list of outputs, to be read when it is asked for where one of them is in the journal only."""
+    sizes = [value.size_bytes for value in values if type(value) is Stored]
+    return Stored(lambda: [loaded(value) for value in values], sum(sizes)) if sizes else values
+
+
 def loaded(value: Any) -> Any:
     """Return an output itself, where only its place in the journal is at hand."""
     return value.load() if type(value) is Stored else value

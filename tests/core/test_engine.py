@@ -15,9 +15,9 @@ from contextvars import ContextVar
 import pytest
 
 from agentflow import Workflow, WorkflowConfig, WorkflowError
-from agentflow.core.agent import FUNCTION_THREADS
 from agentflow.core.errors import DefinitionError, StepError, WorkflowTimeoutError
 from agentflow.core.events import RunFinished, RunStarted, StepFinished, StepStarted
+from agentflow.utils.threads import FUNCTION_THREADS
 
 
 class Gate:

@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def fingerprints(s):
+    return {}
