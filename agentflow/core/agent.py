@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
 from functools import cached_property, partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -142,7 +142,6 @@ class FunctionAgent:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self._is_async = inspect.iscoroutinefunction(function)
         self.parameters: Mapping[str, bool] = _parameters(function)
 
     def check(self) -> None:
@@ -150,12 +149,9 @@ class FunctionAgent:
 
     async def run(self, values: Mapping[str, Any]) -> Any:
         """Call the function."""
-        if self._is_async:
-            output = await self.function(**values)
-        else:
-            output = await function_pool().run(partial(copy_context().run, self.function, **values))
-            if inspect.isawaitable(output):
-                output = await output
+        output = await function_pool().run(partial(copy_context().run, self.function, **values))
+        if inspect.isawaitable(output):
+            output = await output
         if isinstance(output, _UNFINISHED):
             raise DefinitionError(
                 f"{self!r} returned a {type(output).__name__}, which no other step can use.", fix="Return its values."
@@ -164,6 +160,15 @@ class FunctionAgent:
 
     def __repr__(self) -> str:
         return f"FunctionAgent({getattr(self.function, '__name__', self.function)})"
+
+
+class CoroutineAgent(FunctionAgent):
+    """An `async def` function as a step: it runs on the event loop."""
+
+    def run(self, values: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the function's own coroutine: one of ours around it would cost as much as the engine itself."""
+        coroutine: Coroutine[Any, Any, Any] = self.function(**values)
+        return coroutine
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
@@ -195,7 +200,7 @@ def as_agent(thing: Agent | Callable[..., Any]) -> Agent:
     if isinstance(thing, Agent) and not isinstance(thing, type):
         return thing
     if callable(thing):
-        return FunctionAgent(thing)
+        return CoroutineAgent(thing) if inspect.iscoroutinefunction(thing) else FunctionAgent(thing)
     raise DefinitionError(
         f"{thing!r} cannot be a step.", fix="Give add_step a SimpleAgent, a Python function or an Agent of your own."
     )

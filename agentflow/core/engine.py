@@ -1,8 +1,8 @@
 """One run of a workflow: steps start when their inputs are there; timeouts, cancellation and failures end it.
 
 The engine keeps, for every step, the count of steps that it still waits for. Tasks, the workers, take what is ready.
-Before a worker starts a step it makes sure that others stand by for the rest: so there are hardly more tasks than steps
-that wait for something, and steps that wait for nothing run one after the other in a few tasks.
+Before a worker starts a step it makes sure that others stand by for the rest, as many as there are at work: so steps
+that wait for something soon have a task each, and steps that wait for nothing run one after the other in a few tasks.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from agentflow.core.config import WorkflowConfig
@@ -36,7 +38,6 @@ from agentflow.core.step_run import FAILED, StepRunner, as_items
 from agentflow.core.template import look_up
 from agentflow.utils.threads import function_pool
 
-STANDING_BY = 8  # workers that were called and have not begun; each that begins calls the next
 GRACE_SECONDS = 0.25  # how long a stopped step may take to clean up; after that nobody waits for it
 _NO_LIMIT = _NEVER = 1_000_000_000
 _MISSING: Any = object()  # in the place of an output that is not there
@@ -62,6 +63,7 @@ class Run:
     Parameters
     ----------
     recording : takes the events; where its result has rows already, the run goes on where it was stopped.
+    waiting : a context in which the run waits for its steps.
     begin : called before anything else; opens the journal.
     again : steps that have ended before the run was stopped, and are to run again.
     """
@@ -74,6 +76,7 @@ class Run:
         recording: Recording,
         *,
         run_id: str,
+        waiting: AbstractContextManager[None] | None = None,
         begin: Callable[[], Awaitable[None]] | None = None,
         again: Iterable[str] = (),
     ) -> None:
@@ -83,20 +86,31 @@ class Run:
         self._config = config
         self._inputs = inputs
         self._recording = recording
+        self._waiting = waiting or nullcontext()
         self._begin = begin
         self._again = set(again)
         self._runner = StepRunner(recording, config.large_output_bytes)
         self._needs = [len(step.upstream) for step in plan.steps]
         self._outputs: list[Any] = [_MISSING] * len(plan.steps)
         self._lost: dict[int, str] = {}  # position -> why the step is skipped; empty where it cannot run for a failure
+        self._careful = False  # whether a step's inputs may be lacking or stored, or outputs are not kept
         self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
-        self._ready: list[int] = []
+        self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
+        self._ready: deque[int] | list[int] = deque() if config.enable_parallel else []
+        if isinstance(self._ready, deque):
+            self._push, self._pop = self._ready.append, self._ready.popleft
+        else:  # one after the other, in the order of the plan
+            self._push, self._pop = partial(heapq.heappush, self._ready), partial(heapq.heappop, self._ready)
         self._items: deque[tuple[_Mapped, int]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
         self._standing_by = 0
-        self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
         self._failure: StepError | None = None
+        self._is_over = False
+        self._is_cancelled = False
+        self._time_is_up = False
+        self._own_error: BaseException | None = None
+        self._end_of_wait: asyncio.Future[None] | None = None
 
     async def execute(self) -> RunResult:
         """Run all steps.
@@ -125,20 +139,20 @@ class Run:
                 tuple(self._again),
             )
         )
-        error: AgentFlowError | None
         try:
-            async with asyncio.timeout(self._config.timeout_seconds):
-                await self._run_steps(resumed=resumed)
-            error = self._failure
-        except TimeoutError:
-            error = self._timeout_error()
+            await self._run_steps(resumed=resumed)
         except asyncio.CancelledError:
             emit(RunFinished("interrupted", None, time.perf_counter()))
             raise
+        error: AgentFlowError | None = self._timeout_error() if self._time_is_up else self._failure
         emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
         if error:
             raise WorkflowError(plan.name, error, self.result)
         return self.result
+
+    def _on_time_up(self) -> None:
+        self._time_is_up = not self._is_over
+        self._end()
 
     def _timeout_error(self) -> WorkflowTimeoutError:
         hung = [repr(row.step) for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
@@ -151,25 +165,43 @@ class Run:
     # Workers
 
     async def _run_steps(self, *, resumed: bool) -> None:
-        self._over = asyncio.get_running_loop().create_future()
         if not self._config.keep_outputs:
             self._users = [len(step.successors) or _NEVER for step in self._plan.steps]
-        ended = self._take_over() if resumed else set()
-        self._ready = [
-            position for position, needs in enumerate(self._needs) if needs == 0 and position not in ended
-        ]  # in order, and so a heap
+            self._careful = True
+        first = [position for position, needs in enumerate(self._needs) if needs == 0]
+        if resumed:
+            self._take_over()
+            first = [position for position in first if self._needs[position] == 0]
+        self._ready.extend(first)  # in order, and so a heap too
         self._call_workers()
-        if not self._tasks:
-            return
         try:
-            await self._over
+            await asyncio.sleep(0)
+            if not self._is_over and self._workers:  # a run that waits for nothing needs neither a timer nor signals
+                await self._wait()
         finally:
-            await self._stop()
+            if self._workers:
+                await self._stop()
+        if self._own_error is not None:
+            raise self._own_error
+        if self._is_cancelled:
+            raise asyncio.CancelledError
+
+    async def _wait(self) -> None:
+        """Wait until the run is over, or its time is up."""
+        loop = asyncio.get_running_loop()
+        self._end_of_wait = loop.create_future()
+        timer = loop.call_later(self._config.timeout_seconds, self._on_time_up)
+        try:
+            with self._waiting:
+                await self._end_of_wait
+        finally:
+            timer.cancel()
 
     def _call_workers(self) -> None:
-        """Have workers stand by for what is ready, as far as the limit allows."""
-        wanted = min(len(self._ready) + len(self._items), STANDING_BY) - self._standing_by
-        loop = self._over.get_loop()
+        """Have as many workers stand by as there are at work, as far as there is work and the limit allows."""
+        at_work = self._workers - self._standing_by
+        wanted = min(len(self._ready) + len(self._items), at_work or 1) - self._standing_by
+        loop = asyncio.get_running_loop()
         for _ in range(min(wanted, self._limit - self._workers)):
             self._standing_by += 1
             self._workers += 1
@@ -178,56 +210,60 @@ class Run:
     async def _work(self) -> None:
         """Run what is ready, until nothing is."""
         self._standing_by -= 1
-        ready, needs, outputs = self._ready, self._needs, self._outputs
-        steps, run = self._plan.steps, self._runner.run
         try:
-            while (ready or self._items) and not self._over.done():
-                if (
-                    self._standing_by < STANDING_BY
-                    and self._workers < self._limit
-                    and len(ready) + len(self._items) > 1
-                ):
-                    self._call_workers()
-                if self._items:
-                    await self._run_item(*self._items.popleft())
-                    continue
-                position = heapq.heappop(ready)
-                step = steps[position]
-                if step.whole_outputs is None or self._lost or self._users:
-                    await self._run_with_care(step, position)
-                    continue
-                # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
-                output = await run(step, {name: outputs[source] for name, source in step.whole_outputs})
-                if output is FAILED:
-                    self._fail(position)
-                    continue
-                outputs[position] = output
-                for successor in step.successors:
-                    needs[successor] -= 1
-                    if needs[successor] == 0:
-                        heapq.heappush(ready, successor)
+            await self._run_ready()
         except asyncio.CancelledError:
-            self._over.cancel()  # of no effect where the run is being stopped; else a step has cancelled its own task
+            if (
+                not self._is_over
+            ):  # a step has cancelled its own task: that ends the run like a cancellation from outside
+                self._is_cancelled = True
+                self._end()
             raise
         except BaseException as error:  # noqa: BLE001 - the engine's own: what a step raises never comes here
-            if not self._over.done():
-                self._over.set_exception(error)
+            self._own_error = self._own_error or error
+            self._end()
         finally:
             self._workers -= 1
             if self._workers == 0:
                 self._end()
 
+    async def _run_ready(self) -> None:
+        ready, items, needs, outputs = self._ready, self._items, self._needs, self._outputs
+        steps, run, push, pop = self._plan.steps, self._runner.run, self._push, self._pop
+        while (ready or items) and not self._is_over:
+            if self._standing_by * 2 < self._workers and len(ready) + len(items) > 1:
+                self._call_workers()
+            if items:
+                await self._run_item(*items.popleft())
+                continue
+            position = pop()
+            step = steps[position]
+            if step.parameters is None or self._careful:
+                await self._run_with_care(step, position)
+                continue
+            # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
+            values = {name: outputs[source] for name, source in zip(step.parameters, step.upstream, strict=True)}
+            output = outputs[position] = await run(step, values)
+            if output is FAILED:
+                self._fail(position)
+                continue
+            if type(output) is Stored:
+                self._careful = True
+            for successor in step.successors:
+                needs[successor] -= 1
+                if needs[successor] == 0:
+                    push(successor)
+
     def _end(self) -> None:
         """Let the run end: there is nothing more to wait for."""
-        if not self._over.done():
-            self._over.set_result(None)
+        self._is_over = True
+        if self._end_of_wait is not None and not self._end_of_wait.done():
+            self._end_of_wait.set_result(None)
 
     async def _stop(self) -> None:
         """Cancel what still runs, give it a moment to clean up, and write down what did not end."""
         running = {task for task in self._tasks if not task.done()}
-        if not running:
-            return
-        self._runner.stopped = True
+        self._is_over = self._runner.stopped = True
         for task in running:
             task.cancel()
         _, stubborn = await asyncio.wait(running, timeout=GRACE_SECONDS)
@@ -255,7 +291,7 @@ class Run:
             if not await self._is_wanted(step):
                 self._skip(position, "its condition does not hold")
                 return
-            values = await self._values(step.bindings)
+            values = await self._values(step.bindings if step.parameters is None else step.short_bindings())
             items = as_items(step.map_over, values[step.map_over]) if step.map_over else None
         except GeneratorExit:
             raise
@@ -302,6 +338,8 @@ class Run:
     def _finish(self, position: int, output: Any) -> None:
         """Let the successors of a step have its output."""
         self._outputs[position] = output
+        if type(output) is Stored:
+            self._careful = True
         for successor in self._plan.steps[position].successors:
             self._release(successor)
         if self._users:
@@ -329,8 +367,9 @@ class Run:
 
     def _lose(self, position: int, reason: str) -> None:
         """Let the successors of a step go without its output; those that need it will not run."""
+        self._careful = True
         for successor in self._plan.steps[position].successors:
-            if position in self._plan.steps[successor].required:
+            if position not in self._plan.steps[successor].optional:
                 self._lost[successor] = reason and self._lost.get(successor, reason)
             self._release(successor)
         if self._users:
@@ -340,7 +379,7 @@ class Run:
         """Count one of the steps that a step waits for as ended."""
         self._needs[position] -= 1
         if self._needs[position] == 0:
-            heapq.heappush(self._ready, position)
+            self._push(position)
 
     def _drop_outputs(self, position: int) -> None:
         """Forget the outputs that no step needs any longer."""
@@ -391,17 +430,14 @@ class Run:
 
     # A run that goes on
 
-    def _take_over(self) -> set[int]:
-        """Take the outputs of the steps that have ended before the run was stopped; return their positions."""
-        ended = set()
+    def _take_over(self) -> None:
+        """Take the outputs of the steps that have ended before the run was stopped."""
         for position, step in enumerate(self._plan.steps):
             row = self.result.rows[step.step_id]
             if step.step_id in self._again or row.status not in {StepStatus.OK, StepStatus.SKIPPED}:
                 continue
-            ended.add(position)
-            self._needs[position] += _NEVER
+            self._needs[position] -= _NEVER
             if row.status is StepStatus.OK:
                 self._finish(position, row.kept_output)
             else:
                 self._lose(position, f"it needs {step.step_id!r}, which was skipped")
-        return ended

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.core.model import Attempt, Reply
 
@@ -147,7 +147,8 @@ Event = (
 )
 
 
-class StepScope(NamedTuple):
+@dataclass(slots=True)
+class StepScope:
     """Whose step the current code runs in, and the record of its run."""
 
     step_id: str

@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from types import FrameType, TracebackType
 
 TERMINATED = 128 + 15  # the exit code of a process that SIGTERM has ended
@@ -105,44 +106,49 @@ class _MainThreadRuns:
 _runs = _MainThreadRuns()
 
 
-class Interruptible:
+class Interruptible(AbstractContextManager[None]):
     """A context in which a run is waited for; on the main thread, signals reach it.
 
-    SIGTERM cancels the run, and when that has ended the process exits with 143: its journal is written at the exit. A
-    handler for SIGTERM that the program has set itself is left alone.
+    SIGTERM cancels the run; `exit_if_terminated` then ends the process. A handler for SIGTERM that the program has set
+    itself is left alone.
 
     Parameters
     ----------
-    cancel : interrupts the run; called in a signal handler.
-    loop : the running loop, where the run is awaited on it.
-
-    Raises
-    ------
-    SystemExit
-        At the end, where the process was told to terminate.
+    cancel : interrupts the run; called in a signal handler. None for the current task.
     """
 
-    __slots__ = ("_cancel", "_loop", "_on_main_thread")
-
-    def __init__(self, cancel: Callable[[], object], loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._cancel = cancel
-        self._loop = loop
-        self._on_main_thread = threading.current_thread() is threading.main_thread()
+    def __init__(self, cancel: Callable[[], object] | None = None) -> None:
+        self._cancel = cancel or (lambda: None)
+        self._is_task = cancel is None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_main_thread = False
 
     def __enter__(self) -> None:
-        if self._on_main_thread:
-            _runs.add(self._cancel, self._loop)
+        self._on_main_thread = threading.current_thread() is threading.main_thread()
+        if not self._on_main_thread:
+            return
+        if self._is_task and (task := asyncio.current_task()) is not None:
+            self._loop = task.get_loop()
+            self._cancel = partial(self._loop.call_soon_threadsafe, task.cancel)
+        _runs.add(self._cancel, self._loop)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._on_main_thread:
             _runs.remove(self._cancel, self._loop)
-            if _runs.terminated:
-                _exit()
 
 
-def _exit() -> None:
+def exit_if_terminated() -> None:
+    """End the process with 143 where it was told to terminate; its journal is written at the exit.
+
+    Raises
+    ------
+    SystemExit
+        It was, and this is the main thread.
+    """
+    if not _runs.terminated or threading.current_thread() is not threading.main_thread():
+        return
     ipython = sys.modules.get("IPython")
     if ipython is not None and ipython.get_ipython() is not None:  # a notebook's kernel takes SystemExit for an error
         atexit._run_exitfuncs()

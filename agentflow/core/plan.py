@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,23 +51,31 @@ class PlannedStep:
 
     Attributes
     ----------
-    whole_outputs : (parameter, position of a step) for each parameter, where all are whole outputs of steps that the
-        step needs, and there is neither a condition, a list to map over nor a timeout: the engine's short way.
     successors : positions of the steps that wait for this one.
     upstream : positions of the steps that have to end first.
-    required : positions of those that it cannot run without.
+    parameters : the engine's short way: the parameters that are given the whole outputs of `upstream`, one each, where
+        that is all there is to the step. Else None.
+    bindings : where the parameters come from; none for a step with a short way.
+    optional : positions of the steps of `upstream` that it can run without.
     """
 
     step_id: str
     agent: Agent
-    bindings: tuple[Binding, ...]
-    whole_outputs: tuple[tuple[str, int], ...] | None
     successors: tuple[int, ...]
     upstream: tuple[int, ...]
-    required: frozenset[int]
+    parameters: tuple[str, ...] | None
+    bindings: tuple[Binding, ...] = ()
+    optional: frozenset[int] = frozenset()
     when: Condition | None = None
     map_over: str | None = None
     timeout_seconds: float | None = None
+
+    def short_bindings(self) -> tuple[Binding, ...]:
+        """Return the bindings of a step with a short way."""
+        return tuple(
+            Binding(name, position=position)
+            for name, position in zip(self.parameters or (), self.upstream, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +142,23 @@ def compile_plan(name: str, steps: Steps) -> Plan:
         return tuple(_placed(binding, position) for binding in found)
 
     planned = []
+    known_parameters: dict[tuple[str, ...], tuple[str, ...]] = {}  # most steps of a large workflow have the same
     for step_id, after in zip(order, successors, strict=True):
-        step, own, condition = steps[step_id], placed(bindings[step_id]), conditions[step_id]
+        step, condition = steps[step_id], conditions[step_id]
+        edges = tuple(after), tuple(position[needed] for needed in upstream[step_id])
+        if _is_short(step, bindings[step_id], upstream[step_id]):
+            parameters = tuple(step.agent.parameters)
+            parameters = known_parameters.setdefault(parameters, parameters)
+            planned.append(PlannedStep(step_id, step.agent, *edges, parameters))
+            continue
         planned.append(
             PlannedStep(
                 step_id,
                 step.agent,
-                own,
-                _whole_outputs(step, own),
-                tuple(after),
-                tuple(position[needed] for needed in upstream[step_id]),
-                frozenset(position[needed] for needed, required in upstream[step_id].items() if required),
+                *edges,
+                None,
+                placed(bindings[step_id]),
+                frozenset(position[needed] for needed, required in upstream[step_id].items() if not required),
                 Condition(condition.agent, placed(condition.bindings)) if condition else None,
                 step.map_over,
                 step.timeout_seconds,
@@ -254,9 +268,9 @@ def _placed(binding: Binding, position: Mapping[str, int]) -> Binding:
     )
 
 
-def _whole_outputs(step: Step, bindings: Iterable[Binding]) -> tuple[tuple[str, int], ...] | None:
+def _is_short(step: Step, bindings: Sequence[Binding], upstream: Mapping[str, bool]) -> bool:
+    """Return whether a step takes just the whole outputs of the steps that it needs."""
     if step.when is not None or step.map_over is not None or step.timeout_seconds is not None:
-        return None
-    if any(binding.position < 0 or binding.path or not binding.required for binding in bindings):
-        return None
-    return tuple((binding.name, binding.position) for binding in bindings)
+        return False
+    whole = [binding.step_id for binding in bindings if binding.required and not binding.path]
+    return len(whole) == len(bindings) and whole == list(upstream)

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from agentflow.core.errors import DefinitionError, RunInterrupted, mark_interrupted
-from agentflow.core.interrupts import Interruptible
+from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.result import RunResult
 from agentflow.utils.threads import give_place_back
 
@@ -105,6 +105,7 @@ class RunHandle:
                 signal.signal(signal.SIGINT, previous or signal.default_int_handler)
             if not self.done:
                 self.cancel()
+        exit_if_terminated()
         return self._outcome()
 
     def _outcome(self) -> RunResult:

@@ -17,7 +17,7 @@ from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
 from agentflow.core.fingerprint import fingerprints
-from agentflow.core.interrupts import Interruptible
+from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
@@ -204,7 +204,7 @@ class Workflow:
         recording = Recording(taps=self._taps(taps))
         run_id = f"r-{os.urandom(6).hex()}"
         begin = partial(begin_journal, recording, run_id, self, inputs) if self.config.journal else None
-        run = Run(plan, self.config, inputs, recording, run_id=run_id, begin=begin)
+        run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
         self.last_result = run.result
         return run
 
@@ -222,7 +222,8 @@ class Workflow:
         """Run as soon as the process may have one more active workflow; one inside of a step has a place already."""
         if self._most_active is None or current_step.get() is not None:
             return await run.execute()
-        await active_workflows.enter(self._most_active)
+        with Interruptible():
+            await active_workflows.enter(self._most_active)
         try:
             return await run.execute()
         finally:
@@ -230,16 +231,10 @@ class Workflow:
 
     async def _run_here(self, run: Run) -> RunResult:
         """Run on the caller's loop, where signals reach the run."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def cancel() -> None:
-            if task is not None:
-                loop.call_soon_threadsafe(task.cancel)
-
         try:
-            with Interruptible(cancel, loop):
-                return await self._admitted(run)
+            return await (run.execute() if self._most_active is None else self._admitted(run))
         except asyncio.CancelledError as error:
+            exit_if_terminated()
             mark_interrupted(error, run.result)
             raise
 
@@ -349,7 +344,15 @@ class Workflow:
             return resumption.past.result
         recording = Recording(past=resumption.past, taps=self._taps(()))
         recording.journal = resumption.journal
-        run = Run(self.plan, self.config, resumption.past.inputs, recording, run_id=run_id, again=resumption.again)
+        run = Run(
+            self.plan,
+            self.config,
+            resumption.past.inputs,
+            recording,
+            run_id=run_id,
+            waiting=Interruptible(),
+            again=resumption.again,
+        )
         return await self._run_here(run)
 
     def __repr__(self) -> str:
