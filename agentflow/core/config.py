@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.model import DEFAULT_MAX_TOKENS
+from agentflow.core.output_types import from_short_form
 from agentflow.utils.env import setting
 
 ConfigT = TypeVar("ConfigT", bound="_Config")
@@ -78,7 +79,8 @@ class AgentConfig(_Config):
     temperature : 0 to 1; None is the model's own default.
     system : the system prompt.
     stop_sequences : texts that end an answer.
-    output_type : a pydantic model that the answer is parsed into; None gives text.
+    output_type : a pydantic model that the answer is parsed into, or its short form (`core/output_types.py`), such as
+        ``"urgent: bool, product: str"``; None gives text.
     """
 
     name: str = Field(min_length=1)
@@ -88,3 +90,8 @@ class AgentConfig(_Config):
     system: str | None = Field(default=None, min_length=1)
     stop_sequences: tuple[str, ...] = ()
     output_type: type[BaseModel] | None = None
+
+    @field_validator("output_type", mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        return from_short_form(value) if isinstance(value, str) else value

@@ -213,9 +213,7 @@ class Run:
         try:
             await self._run_ready()
         except asyncio.CancelledError:
-            if (
-                not self._is_over
-            ):  # a step has cancelled its own task: that ends the run like a cancellation from outside
+            if not self._is_over:  # a step has cancelled its own task, which ends the run like a cancellation of it
                 self._is_cancelled = True
                 self._end()
             raise

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -125,10 +126,17 @@ class Call:
         report_reply(reply)
         return reply
 
-    def _arguments(self) -> dict[str, Any]:
+    @cached_property
+    def key(self) -> str:
+        """What tells this request from every other one, whichever region it is sent to."""
+        return converse.request_key(self.resolved.name, self._body())
+
+    def _body(self) -> dict[str, Any]:
         spec = self.resolved.spec
-        body = converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
-        return {"modelId": self.resolved.model_id, **body}
+        return converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"modelId": self.resolved.model_id, **self._body()}
 
     def _reply(self, answered: Answered, latency_ms: float) -> Reply:
         answer, metadata, ttft_ms = answered
