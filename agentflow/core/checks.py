@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from agentflow.core.agent import Agent, SimpleAgent
+from agentflow.core.agent import SimpleAgent
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.step import Reference, Step, as_reference, holds_reference
 from agentflow.core.template import Path
@@ -23,11 +23,12 @@ def step_problems(step: Step, steps: Mapping[str, Step]) -> list[str]:
 
 def _agent_problems(step: Step) -> Iterator[str]:
     for agent in (step.agent, step.when):
-        if isinstance(agent, Agent):
-            try:
-                agent.check()
-            except DefinitionError as error:
-                yield from (f": {problem}" for problem in error.problems)
+        if agent is None or isinstance(agent, Reference):
+            continue
+        try:
+            agent.check()
+        except DefinitionError as error:
+            yield from (f": {problem}" for problem in error.problems)
 
 
 def _input_problems(step: Step, steps: Mapping[str, Step]) -> Iterator[str]:

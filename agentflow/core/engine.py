@@ -241,10 +241,11 @@ class Run:
                 continue
             # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
             values = {name: outputs[source] for name, source in zip(step.parameters, step.upstream, strict=True)}
-            output = outputs[position] = await run(step, values)
+            output = await run(step, values)
             if output is FAILED:
                 self._fail(position)
                 continue
+            outputs[position] = output
             if type(output) is Stored:
                 self._careful = True
             for successor in step.successors:

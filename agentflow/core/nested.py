@@ -16,9 +16,22 @@ class WorkflowAgent:
     """Runs a workflow as a step: its inputs are the step's parameters, its outputs by step are the step's output.
 
     The limits of the inner workflow hold for it: its timeout, its concurrency, what it does where a step fails.
+
+    Parameters
+    ----------
+    within : the workflow that gets the step.
+
+    Raises
+    ------
+    DefinitionError
+        The workflow would be a step of itself.
     """
 
-    def __init__(self, workflow: Workflow) -> None:
+    def __init__(self, workflow: Workflow, *, within: Workflow) -> None:
+        if workflow is within or _holds(workflow, within):
+            raise DefinitionError(
+                f"Workflow {workflow.config.name!r} would be a step of itself.", fix="Take one of the two steps out."
+            )
         self.workflow = workflow
 
     @property
@@ -27,9 +40,7 @@ class WorkflowAgent:
         return self.workflow.inputs
 
     def check(self) -> None:
-        """Raise a `DefinitionError` with all that is wrong in the workflow, or where it holds itself."""
-        if _holds(self.workflow, self.workflow):
-            raise DefinitionError(f"Workflow {self.workflow.config.name!r} is a step of itself.", fix="Take it out.")
+        """Raise a `DefinitionError` with all that is wrong in the workflow."""
         self.workflow.validate()
 
     async def run(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Workflow:
                 f"Step {step_id!r}: timeout_seconds={timeout_seconds!r} is no time.", fix="Give seconds above 0."
             )
         others = [depends_on] if isinstance(depends_on, Step | str) else depends_on
-        runs = WorkflowAgent(agent) if isinstance(agent, Workflow) else as_agent(agent)
+        runs = WorkflowAgent(agent, within=self) if isinstance(agent, Workflow) else as_agent(agent)
         step = Step(
             step_id,
             runs,
