@@ -29,7 +29,7 @@ from agentflow.core.events import (
     StepStarted,
 )
 from agentflow.core.model import Attempt, Reply, Usage
-from agentflow.core.outputs import Outputs, loaded
+from agentflow.core.outputs import Outputs, gathered, loaded
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -212,7 +212,7 @@ class RunResult:
         row.error = event.error
         self._end(row, StepStatus.FAILED, event.at)
         if event.item is None and row.items is not None:  # what was answered is kept
-            row.kept_output = [item.output for item in row.items]
+            row.kept_output = gathered(item.kept_output for item in row.items)
             self.outputs[event.step_id] = row.kept_output
 
     def _nested_event(self, event: NestedEvent) -> None:
