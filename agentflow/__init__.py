@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 ports.connect(
+    journal="agentflow.store.journal:journal",
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",
     timeline_chart="agentflow.views.charts:timeline_chart",

@@ -63,7 +63,7 @@ class WorkflowConfig(_Config):
     )
     max_concurrency: int | None = Field(default=None, ge=1)
     on_error: Literal["fail", "continue"] = "fail"
-    journal: bool = False
+    journal: bool = True
     keep_outputs: bool = True
     large_output_bytes: int = Field(default=1_000_000, ge=0)
 

@@ -30,7 +30,7 @@ from agentflow.core.events import (
     current_step,
 )
 from agentflow.core.journal import ITEMS
-from agentflow.core.outputs import NotKept, Stored, stored_list
+from agentflow.core.outputs import NotKept, Stored, gathered
 from agentflow.core.plan import Binding, Plan, PlannedStep
 from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult, StepStatus
@@ -124,21 +124,18 @@ class Run:
         """
         if self._begin is not None:
             await self._begin()
-        emit = self._runner.emit = self._recording.direct_emit()
-        plan, resumed = self._plan, bool(self.result.rows)
+        self._runner.emit = self._recording.direct_emit()
+        try:
+            return await self._execute()
+        finally:
+            self._recording.close()
+
+    async def _execute(self) -> RunResult:
+        emit, plan, resumed = self._runner.emit, self._plan, bool(self.result.rows)
         if resumed:
-            self._again |= {row.step for row in self.result.rows.values() if isinstance(row.kept_output, NotKept)}
-        emit(
-            RunStarted(
-                self.run_id,
-                plan.name,
-                plan.step_ids,
-                datetime.now(UTC),
-                time.perf_counter(),
-                resumed,
-                tuple(self._again),
-            )
-        )
+            self._again |= self._not_kept()
+        again = tuple(self._again)
+        emit(RunStarted(self.run_id, plan.name, plan.step_ids, datetime.now(UTC), time.perf_counter(), resumed, again))
         try:
             await self._run_steps(resumed=resumed)
         except asyncio.CancelledError:
@@ -420,14 +417,25 @@ class Run:
         if mapped.failures:
             error = ItemsFailedError(mapped.failures, of=len(mapped.items))
             self._runner.fail(step_id, None, error)
-            self._outputs[position] = stored_list(mapped.outputs)  # for steps that can do without
+            self._outputs[position] = gathered(mapped.outputs)  # for steps that can do without
             self._fail(position, error)
             return
-        output = stored_list(mapped.outputs)
+        output = gathered(mapped.outputs)
         self._runner.finish(step_id, None, output, ITEMS)
         self._finish(position, output)
 
     # A run that goes on
+
+    def _not_kept(self) -> set[str]:
+        """Return the steps that ended before the run was stopped, but whose outputs the journal does not have."""
+        found = set()
+        for row in self.result.rows.values():
+            outputs = [part.kept_output for part in (row, *(row.items or ()))]
+            missing = [output for output in outputs if isinstance(output, NotKept)]
+            if row.status is StepStatus.OK and missing:
+                found.add(row.step)
+                self.result.warnings.append(f"Step {row.step!r} ran again, since {missing[0].reason}.")
+        return found
 
     def _take_over(self) -> None:
         """Take the outputs of the steps that have ended before the run was stopped."""

@@ -77,6 +77,11 @@ class Recording:
         if self.journal is not None:
             self.journal.keep_answer(self.prefix + scope.step_id, scope.item, key, request, reply)
 
+    def close(self) -> None:
+        """Say that the run writes nothing more, but for late answers."""
+        if self.journal is not None and self._parent is None:
+            self.journal.close()
+
     def read_output(self, step_id: str, item: int | None) -> Any:
         """Return an output that is in the journal only. Blocks."""
         if self.journal is None:

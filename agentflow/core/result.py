@@ -29,7 +29,7 @@ from agentflow.core.events import (
     StepStarted,
 )
 from agentflow.core.model import Attempt, Reply, Usage
-from agentflow.core.outputs import Outputs, loaded
+from agentflow.core.outputs import Outputs, gathered, loaded
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -179,7 +179,8 @@ class RunResult:
         self.rows = {step_id: before.get(step_id) or StepRow(step_id) for step_id in event.step_ids} | before
         for step_id in event.again:
             row = self.rows[step_id]
-            row.status, row.kept_output, row.items = StepStatus.NOT_RUN, None, None
+            row.own_attempts, row.own_replies = row.attempts, row.replies
+            row.status, row.kept_output, row.items, row.inner = StepStatus.NOT_RUN, None, None, None
             self.outputs.pop(step_id, None)
 
     def _step_mapped(self, event: StepMapped) -> None:
@@ -222,7 +223,7 @@ class RunResult:
         row.error = event.error
         self._end(row, StepStatus.FAILED, event.at)
         if event.item is None and row.items is not None:  # what was answered is kept
-            row.kept_output = [item.output for item in row.items]
+            row.kept_output = gathered(item.kept_output for item in row.items)
             self.outputs[event.step_id] = row.kept_output
 
     def _nested_event(self, event: NestedEvent) -> None:

@@ -72,7 +72,7 @@ async def prepare_resumption(
         return Resumption(past)
     _check_inputs(workflow, past, inputs)
     warnings: list[str] = []
-    claim = partial(journal.claim, _record(run_id, workflow, inputs), warnings.append)
+    claim = partial(journal.claim, _record(run_id, workflow, inputs), warnings.append, again=again)
     past, run_journal = await function_pool().run(claim)
     warnings[:0] = past.result.warnings
     past.result.warnings = warnings  # what the journal has to say from now on goes there

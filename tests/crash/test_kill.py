@@ -92,9 +92,7 @@ def rounds(endpoint: Endpoint, tmp_path: Path, count: int, monkeypatch: pytest.M
         kill_and_resume(endpoint, folder, [chance.uniform(0.3, LONGEST_SECONDS) for _ in range(chance.randint(1, 3))])
 
 
-def test_killed_runs_go_on_where_they_were(
-    scripted: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_runs_go_on_where_they_were(scripted: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds(scripted, tmp_path, 5, monkeypatch)
 
 
