@@ -46,6 +46,9 @@ class RunHandle:
         self._ended = threading.Event()
         self._watchers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Start the run."""
         self._loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
@@ -86,6 +89,10 @@ class RunHandle:
             With 143: the process was told to terminate (SIGTERM).
         """
         _refuse_own_thread()
+        return self._wait()
+
+    def _wait(self, before: Callable[[], None] = lambda: None) -> RunResult:
+        """Wait for the end; `before` is called once an interrupt would reach the run."""
 
         def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
             if self._cancelled:
@@ -96,6 +103,7 @@ class RunHandle:
         previous = signal.signal(signal.SIGINT, on_interrupt) if on_main_thread else None
         try:
             with Interruptible(self.cancel):
+                before()
                 give_place_back()
                 waited = 0.0
                 while not self._ended.wait(WAIT_SECONDS) and waited < FLUSH_SECONDS:
@@ -148,6 +156,13 @@ class RunHandle:
         return self.result._repr_html_()
 
 
+def start(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunHandle:
+    """Run a coroutine on AgentFlow's own loop, in the background; parameters as for `run`."""
+    handle = RunHandle(execute, result)
+    handle.begin()
+    return handle
+
+
 def run(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunResult:
     """Run a coroutine on AgentFlow's own loop and wait for it; errors as for `RunHandle.wait`.
 
@@ -157,7 +172,8 @@ def run(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult
     result : what it fills while it runs; an interrupt carries it.
     """
     _refuse_own_thread()
-    return RunHandle(execute, result).wait()
+    handle = RunHandle(execute, result)
+    return handle._wait(before=handle.begin)
 
 
 def _refuse_own_thread() -> None:

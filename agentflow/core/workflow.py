@@ -286,7 +286,7 @@ class Workflow:
             The workflow or the inputs are wrong; nothing was called.
         """
         run = self._prepare(inputs)
-        return RunHandle(partial(self._admitted, run), run.result)
+        return portal.start(partial(self._admitted, run), run.result)
 
     async def stream(self, /, **inputs: Any) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`.

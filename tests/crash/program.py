@@ -60,6 +60,7 @@ EXPECTED = {
 
 async def main(url: str, folder: str, run_id: str = "") -> RunResult:
     workflow = build(url, Path(folder) / "effects")
+    print("ready", flush=True)
     return await (workflow.resume(run_id) if run_id else workflow.execute())
 
 

@@ -17,7 +17,7 @@ from tests.crash.program import CALLS, EXPECTED
 from tests.endpoint import Endpoint
 
 LATENCY_MS = 30
-LONGEST_SECONDS = 1.5  # a run with these latencies, a process' start among it
+LONGEST_SECONDS = 0.6  # that a run takes with these latencies
 
 
 def start(endpoint: Endpoint, folder: Path, run_id: str = "") -> subprocess.Popen[str]:
@@ -32,7 +32,9 @@ def start(endpoint: Endpoint, folder: Path, run_id: str = "") -> subprocess.Pope
 
 
 def killed_at(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Kill a process after a while; return whether it was still running."""
+    """Kill a process some time after its run has begun; return whether it was still running."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -48,7 +50,7 @@ def answered(run_id: str) -> int:
 
 
 def kill_and_resume(endpoint: Endpoint, folder: Path, moments: list[float]) -> None:
-    """Run, and kill it at each of some moments after the start of a process; then let it end."""
+    """Run, and kill the process at each of some moments, in seconds; then let it end."""
     effects = folder / "effects"
     run_id, kept, finished_effects = "", 0, Counter[str]()
     for moment in moments:
@@ -59,7 +61,7 @@ def kill_and_resume(endpoint: Endpoint, folder: Path, moments: list[float]) -> N
             assert endpoint.stats()["requests"] == before
             continue
         [run_id] = runs["run_id"]
-        assert runs.iloc[0]["status"] == ("interrupted" if was_killed else "ok")
+        assert runs.iloc[0]["status"] in ({"interrupted", "ok"} if was_killed else {"ok"})
         sent = endpoint.stats()["requests"] - before
         assert answered(run_id) - kept <= sent <= CALLS - kept  # nothing answered before was asked again
         kept = answered(run_id)
@@ -71,7 +73,7 @@ def kill_and_resume(endpoint: Endpoint, folder: Path, moments: list[float]) -> N
     before = endpoint.stats()["requests"]
     process = start(endpoint, folder, run_id)
     output, errors = process.communicate(timeout=60)
-    assert (output, process.returncode) == ("True\n", 0), errors
+    assert (output, process.returncode) == ("ready\nTrue\n", 0), errors
     assert endpoint.stats()["requests"] - before == CALLS - kept
     result = agentflow.get_run(run_id or agentflow.runs().iloc[0]["run_id"])
     assert result.status == "ok"
@@ -89,7 +91,7 @@ def rounds(endpoint: Endpoint, tmp_path: Path, count: int, monkeypatch: pytest.M
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.setenv("AGENTFLOW_HOME", str(folder / "store"))
-        kill_and_resume(endpoint, folder, [chance.uniform(0.3, LONGEST_SECONDS) for _ in range(chance.randint(1, 3))])
+        kill_and_resume(endpoint, folder, [chance.uniform(0.0, LONGEST_SECONDS) for _ in range(chance.randint(1, 3))])
 
 
 def test_killed_runs_go_on_where_they_were(scripted: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
