@@ -439,12 +439,17 @@ class Run:
 
     def _take_over(self) -> None:
         """Take the outputs of the steps that have ended before the run was stopped."""
-        for position, step in enumerate(self._plan.steps):
-            row = self.result.rows[step.step_id]
-            if step.step_id in self._again or row.status not in {StepStatus.OK, StepStatus.SKIPPED}:
-                continue
+        rows = [self.result.rows[step.step_id] for step in self._plan.steps]
+        ended = [
+            position
+            for position, row in enumerate(rows)
+            if row.status in {StepStatus.OK, StepStatus.SKIPPED} and row.step not in self._again
+        ]
+        for position in ended:  # all of them first: none is to run when the steps before it are counted as ended
             self._needs[position] -= _NEVER
+        for position in ended:
+            row = rows[position]
             if row.status is StepStatus.OK:
                 self._finish(position, row.kept_output)
             else:
-                self._lose(position, f"it needs {step.step_id!r}, which was skipped")
+                self._lose(position, f"it needs {row.step!r}, which was skipped")

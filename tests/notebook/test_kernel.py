@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from jupyter_client.manager import KernelManager
+
+from tests.notebook.kernel import Kernel, running_kernel
 
 BUILD = """
 from agentflow import RunInterrupted, Workflow
@@ -17,46 +17,10 @@ workflow.add_step("b", lambda a: a + 1)
 """
 
 
-class Kernel:
-    """A kernel, and what its cells print."""
-
-    def __init__(self, manager: KernelManager) -> None:
-        self.manager = manager
-        self.client = manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-
-    def run(self, code: str, *, interrupt_on: str | None = None, tracebacks: bool = False) -> str:
-        """Run a cell and return its output, with an error's name or traceback. May interrupt it on a printed word."""
-        message_id = self.client.execute(code)
-        output = ""
-        while True:
-            message: dict[str, Any] = self.client.get_iopub_msg(timeout=30)
-            if message["parent_header"].get("msg_id") != message_id:
-                continue
-            content = message["content"]
-            match message["msg_type"]:
-                case "stream":
-                    output += content["text"]
-                    if interrupt_on and interrupt_on in output:
-                        interrupt_on = None
-                        self.manager.interrupt_kernel()
-                case "execute_result":
-                    output += content["data"]["text/plain"]
-                case "error":
-                    output += "\n".join(content["traceback"]) if tracebacks else content["ename"]
-                case "status" if content["execution_state"] == "idle":
-                    return output
-
-
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel()
-    kernel = Kernel(manager)
-    yield kernel
-    kernel.client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with running_kernel() as kernel:
+        yield kernel
 
 
 def test_run_and_await_execute_work_in_a_cell(kernel: Kernel) -> None:

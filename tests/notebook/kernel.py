@@ -1,0 +1,62 @@
+"""A real kernel, as the tests see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+
+class Kernel:
+    """A kernel, and what its cells print."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(
+        self,
+        code: str,
+        *,
+        interrupt_on: str | None = None,
+        before_interrupt: Callable[[], object] = lambda: None,
+        tracebacks: bool = False,
+    ) -> str:
+        """Run a cell and return its output, with an error's name or traceback. May interrupt it on a printed word."""
+        message_id = self.client.execute(code)
+        output = ""
+        while True:
+            message: dict[str, Any] = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            content = message["content"]
+            match message["msg_type"]:
+                case "stream":
+                    output += content["text"]
+                    if interrupt_on and interrupt_on in output:
+                        interrupt_on = None
+                        before_interrupt()
+                        self.manager.interrupt_kernel()
+                case "execute_result":
+                    output += content["data"]["text/plain"]
+                case "error":
+                    output += "\n".join(content["traceback"]) if tracebacks else content["ename"]
+                case "status" if content["execution_state"] == "idle":
+                    return output
+
+
+@contextmanager
+def running_kernel() -> Iterator[Kernel]:
+    """Run a kernel until the end of the block."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    kernel = Kernel(manager)
+    try:
+        yield kernel
+    finally:
+        kernel.client.stop_channels()
+        manager.shutdown_kernel(now=True)
