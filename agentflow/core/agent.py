@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import copy_context
 from functools import cache, cached_property, partial
 from typing import Any, Protocol, cast, runtime_checkable
@@ -55,7 +55,14 @@ class SimpleAgent:
     The step's output is the answer's text, or an instance of `config.output_type`.
     """
 
-    def __init__(self, config: AgentConfig, bedrock_client: Model | None = None, *, prompt_template: str) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        bedrock_client: Model | None = None,
+        *,
+        prompt_template: str,
+        examples: Sequence[tuple[str, str]] = (),
+    ) -> None:
         if not isinstance(config, AgentConfig):
             raise DefinitionError(
                 f"SimpleAgent({config!r}): that is no AgentConfig.", fix="Give AgentConfig(name=...)."
@@ -65,6 +72,7 @@ class SimpleAgent:
         if not isinstance(prompt_template, str) or not prompt_template.strip():
             raise DefinitionError(f"Agent {config.name!r} has an empty prompt.", fix="Give it a prompt_template.")
         self.config = config
+        self.examples = tuple((user, assistant) for user, assistant in examples)
         self._client = bedrock_client
         self._prompt = Template(prompt_template)
         self._system = Template(config.system) if config.system else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.model import DEFAULT_MAX_TOKENS
+from agentflow.core.output_types import from_short_form
 from agentflow.utils.env import setting
 
 ConfigT = TypeVar("ConfigT", bound="_Config")
@@ -88,3 +89,8 @@ class AgentConfig(_Config):
     system: str | None = Field(default=None, min_length=1)
     stop_sequences: tuple[str, ...] = ()
     output_type: type[BaseModel] | None = None
+
+    @field_validator("output_type", mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        return from_short_form(value) if isinstance(value, str) else value

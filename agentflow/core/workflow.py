@@ -13,9 +13,10 @@ from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError
 from agentflow.core.events import Event, RunFinished
 from agentflow.core.interrupts import prompt_interrupts
+from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.result import RunResult
-from agentflow.core.step import Step
+from agentflow.core.step import Reference, Step, as_reference
 
 
 class Workflow:
@@ -57,10 +58,14 @@ class Workflow:
     def add_step(
         self,
         step_id: str,
-        agent: Agent | Callable[..., Any],
+        agent: Agent | Callable[..., Any] | Workflow,
         inputs: Mapping[str, Any] | None = None,
         *,
         depends_on: Step | str | Sequence[Step | str] = (),
+        when: Agent | Callable[..., Any] | Step | Reference | None = None,
+        map_over: str | None = None,
+        optional: str | Sequence[str] = (),
+        timeout_seconds: float | None = None,
     ) -> Step:
         """Add a step, or replace the one of that id.
 
@@ -83,7 +88,16 @@ class Workflow:
             raise DefinitionError(f"Step {step_id!r}: its inputs are no mapping.", fix="Give inputs={'name': value}.")
         others = [depends_on] if isinstance(depends_on, Step | str) else depends_on
         earlier = tuple(other.step_id if isinstance(other, Step) else other for other in others)
-        step = Step(step_id, as_agent(agent), dict(inputs or {}), earlier)
+        step = Step(
+            step_id,
+            WorkflowAgent(agent) if isinstance(agent, Workflow) else as_agent(agent),
+            dict(inputs or {}),
+            earlier,
+            when=None if when is None else as_reference(when) or as_agent(when),  # type: ignore[arg-type]
+            map_over=map_over,
+            optional=(optional,) if isinstance(optional, str) else tuple(optional),
+            timeout_seconds=timeout_seconds,
+        )
         self.steps[step_id] = step
         self._plan = None
         return step
