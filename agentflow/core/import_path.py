@@ -23,28 +23,29 @@ def import_path_of(thing: Any) -> str | None:
 
     Functions and classes go by their own name; other objects by the name of a module's attribute that holds them.
     """
+    module_name = getattr(thing, "__module__", None) or ""
     name = getattr(thing, "__qualname__", None)
-    module = sys.modules.get(getattr(thing, "__module__", None) or "")
     if isinstance(name, str):
-        return f"{module.__name__}:{name}" if module is not None and _leads_to(module, name, thing) else None
-    others = (sys.modules[name] for name in sorted(sys.modules))
-    return next((path for place in (module, *others) if place and (path := _path_in(place, thing))), None)
+        return f"{module_name}:{name}" if _leads_to(module_name, name, thing) else None
+    places = (module_name, *sorted(sys.modules))
+    return next((path for place in places if (path := _attribute_that_is(thing, place))), None)
 
 
-def _leads_to(module: ModuleType, name: str, thing: Any) -> bool:
-    if module.__name__ == "__main__" or not is_import_path(f"{module.__name__}:{name}"):
+def _leads_to(module_name: str, name: str, thing: Any) -> bool:
+    if module_name == "__main__" or not is_import_path(f"{module_name}:{name}"):
         return False
-    found: Any = module
+    found: Any = sys.modules.get(module_name)
     for part in name.split("."):
         found = getattr(found, part, None)
     return found is thing or (isinstance(thing, MethodType) and found == thing)  # a method is made anew when asked for
 
 
-def _path_in(module: ModuleType, thing: Any) -> str | None:
-    if module.__name__ == "__main__":
+def _attribute_that_is(thing: Any, module_name: str) -> str | None:
+    module = sys.modules.get(module_name)
+    if not isinstance(module, ModuleType) or module_name == "__main__":
         return None
-    names = (name for name, value in vars(module).copy().items() if value is thing and name.isidentifier())
-    return next((f"{module.__name__}:{name}" for name in names), None)
+    names = (name for name, value in vars(module).copy().items() if value is thing)
+    return next((path for name in names if is_import_path(path := f"{module_name}:{name}")), None)
 
 
 def import_object(path: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agentflow.core import portal
@@ -13,6 +14,7 @@ from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError
 from agentflow.core.events import Event, RunFinished
 from agentflow.core.interrupts import prompt_interrupts
+from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.result import RunResult
@@ -189,6 +191,38 @@ class Workflow:
             if not run.done():
                 run.cancel()
                 await asyncio.wait([run])
+
+    def to_yaml(self, path: Path | str | None = None) -> str:
+        """Return the workflow as YAML text, and write it to a file where a path is given.
+
+        Raises
+        ------
+        DefinitionError
+            Something cannot be written, such as a function that has no import path; `problems` lists all of it.
+        """
+        from agentflow.core.definition import to_yaml
+
+        return to_yaml(self, path)
+
+    @classmethod
+    def from_yaml(cls, source: Path | str, *, bedrock_client: Model | None = None) -> Workflow:
+        """Return the workflow that is written in a YAML file; `core/definition.py` has the format.
+
+        Reading imports the functions that the file names: read only files that you trust.
+
+        Parameters
+        ----------
+        source : a path; a string is a path if it ends in .yaml, .yml or .json, else YAML text.
+        bedrock_client : answers all prompts of the file; default the clients that it describes.
+
+        Raises
+        ------
+        DefinitionError
+            The file cannot be read, or does not describe a workflow; `problems` lists all that is wrong.
+        """
+        from agentflow.core.definition import from_yaml
+
+        return from_yaml(source, bedrock_client=bedrock_client)
 
     def __repr__(self) -> str:
         takes = ", ".join(self.inputs) or "nothing"

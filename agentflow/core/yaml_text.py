@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +19,8 @@ _TAGS = frozenset(_TAG + kind for kind in ("str", "int", "float", "bool", "null"
 _ON_ONE_LINE = 60  # characters of a list that stands on one line
 _CHANGED_BY_YAML = re.compile("[\r\x85\u2028\u2029]")  # line breaks that would be read as another one
 
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # how JSON escapes characters such as emojis
+
 
 class _Loader(yaml.SafeLoader):
     """Reads what JSON knows: `no`, `12:30`, `007` and `2024-01-01` are text, and not what YAML 1.1 makes of them.
@@ -26,6 +29,12 @@ class _Loader(yaml.SafeLoader):
     """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - declared as PyYAML does
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and _HALVES.search(text):
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return text
 
 
 for _kind, _pattern, _first in (
@@ -41,6 +50,37 @@ for _kind, _pattern, _first in (
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
+def load_source(source: Path | str) -> tuple[Any, Path | None]:
+    """Return the data of a file or a text, with the file's path.
+
+    Parameters
+    ----------
+    source : a path; a string is a path if it ends in .yaml, .yml or .json (and is one line), else YAML text.
+
+    Raises
+    ------
+    DefinitionError
+        The file cannot be read; else as for `load_yaml`.
+    """
+    if not isinstance(source, Path | str):
+        raise DefinitionError(f"{source!r} is no file.", fix="Give a Path, or YAML as text.")
+    if isinstance(source, str) and ("\n" in source or not source.endswith((".yaml", ".yml", ".json"))):
+        return load_yaml(source), None
+    path = Path(source)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise _too_large()
+        return load_yaml(path.read_bytes().decode("utf-8-sig")), path
+    except OSError as error:
+        raise DefinitionError(f"The file cannot be read: {error.strerror}.", fix=f"Check {path.absolute()}.") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError("The file is no UTF-8 text.", fix="Save it as UTF-8.") from error
+
+
+def _too_large() -> DefinitionError:
+    return DefinitionError(f"It is larger than {MOST_BYTES:,} bytes.", fix="Keep data out of the definition.")
+
+
 def load_yaml(text: str) -> Any:
     """Return the data of a YAML text.
 
@@ -51,12 +91,12 @@ def load_yaml(text: str) -> Any:
         or are no text, and tags, are all listed in `problems`.
     """
     if len(text) > MOST_BYTES or len(text.encode(errors="surrogatepass")) > MOST_BYTES:
-        raise DefinitionError(f"The text is larger than {MOST_BYTES:,} bytes.", fix="Keep data out of the definition.")
+        raise _too_large()
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            raise DefinitionError("The text is empty.", fix="Write a `name` and `steps`.")
+            raise DefinitionError("It is empty.", fix="Write `name: ...` to begin with.")
         review = _Review()
         review.visit(node, ())
         if review.problems:
@@ -65,7 +105,7 @@ def load_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise DefinitionError(f"{_where(error, text)}.", fix="Correct the YAML there.") from error
     except RecursionError as error:
-        raise DefinitionError("The text is nested too deeply.", fix="Write it with fewer levels.") from error
+        raise DefinitionError("It is nested too deeply.", fix="Write it with fewer levels.") from error
     except (ValueError, KeyError) as error:  # PyYAML's own, such as for `!!int x`
         raise DefinitionError(f"A value cannot be read: {error}.", fix="Correct it, or write it in quotes.") from error
 
@@ -137,7 +177,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.Node:
-    style = '"' if _CHANGED_BY_YAML.search(text) else "|" if "\n" in text else None
+    style = None
+    if "\n" in text or _CHANGED_BY_YAML.search(text):
+        style = "|" if "\n" in text.strip("\n") and not _CHANGED_BY_YAML.search(text) else '"'
     return dumper.represent_scalar(_TAG + "str", text, style)
 
 

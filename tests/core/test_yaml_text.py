@@ -92,9 +92,9 @@ def test_keys_that_are_no_text_and_tags_are_refused() -> None:
         ("a: *b\n", "Line 1: found undefined alias 'b'."),
         ("a: !!int b\n", "A value cannot be read"),
         ("a: !!bool b\n", "A value cannot be read"),
-        ("", "The text is empty."),
-        ("[" * 100_000, "The text is nested too deeply."),
-        ("a" * 10_000_001, "The text is larger than 10,000,000 bytes."),
+        ("", "It is empty."),
+        ("[" * 100_000, "It is nested too deeply."),
+        ("a" * 10_000_001, "It is larger than 10,000,000 bytes."),
         ("a: &a [*a]\n", "Line 1: its aliases stand for more than 1,000,000 values; write them out."),
         (
             "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
@@ -109,3 +109,7 @@ def test_what_is_no_yaml_is_refused_with_the_line(text: str, problem: str) -> No
 
 def test_an_alias_is_read_as_what_it_stands_for() -> None:
     assert load_yaml("a: &x {b: 1}\nc: *x\n") == {"a": {"b": 1}, "c": {"b": 1}}
+
+
+def test_json_is_read_too() -> None:
+    assert load_yaml('{"a": "\\ud83d\\ude00 \\u00e9 \\/ \\ud83d"}') == {"a": "😀 é / \ud83d"}
