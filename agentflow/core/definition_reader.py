@@ -102,10 +102,10 @@ class Reader:
         config = self._at("its agent").agent_config(agent)
         prompt = self._text("prompt_template", parts.get("prompt_template"))
         examples = parts.get("examples", [])
+        client = self._at("its client")._client(parts["client"]) if "client" in parts else None
         if not isinstance(examples, list) or not all(map(_is_pair, examples)):
             self._add("has `examples` that are no list of [what a user says, what the model answers]")
             return None
-        client = self._at("its client")._client(parts["client"]) if "client" in parts else None
         if config is None or prompt is None:
             return None
         return self._try(
