@@ -17,7 +17,10 @@ from agentflow.core import ports
 if TYPE_CHECKING:
     from agentflow.core.agent import SimpleAgent
     from agentflow.core.config import AgentConfig, WorkflowConfig
+    from agentflow.core.content import Attachment
     from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
+    from agentflow.core.history import get_run, prune_runs, resume, runs
+    from agentflow.core.portal import RunHandle
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
     from agentflow.core.workflow import Workflow
@@ -30,8 +33,10 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AgentConfig": "agentflow.core.config",
     "AgentFlowError": "agentflow.core.errors",
+    "Attachment": "agentflow.core.content",
     "BedrockClient": "agentflow.models.bedrock_client",
     "ModelType": "agentflow.models.catalog",
+    "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
     "RunResult": "agentflow.core.result",
     "SimpleAgent": "agentflow.core.agent",
@@ -39,14 +44,20 @@ _PUBLIC = {
     "Workflow": "agentflow.core.workflow",
     "WorkflowConfig": "agentflow.core.config",
     "WorkflowError": "agentflow.core.errors",
+    "get_run": "agentflow.core.history",
     "load_ipython_extension": "agentflow.notebook.magics",
+    "prune_runs": "agentflow.core.history",
+    "resume": "agentflow.core.history",
+    "runs": "agentflow.core.history",
 }
 
 __all__ = [
     "AgentConfig",
     "AgentFlowError",
+    "Attachment",
     "BedrockClient",
     "ModelType",
+    "RunHandle",
     "RunInterrupted",
     "RunResult",
     "SimpleAgent",
@@ -55,13 +66,20 @@ __all__ = [
     "WorkflowConfig",
     "WorkflowError",
     "__version__",
+    "get_run",
     "load_ipython_extension",
+    "prune_runs",
+    "resume",
+    "runs",
 ]
 
 ports.connect(
+    journal="agentflow.store.journal:journal",
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",
     timeline_chart="agentflow.views.charts:timeline_chart",
+    runs_frame="pandas:DataFrame",
+    interrupted_text="agentflow.views.text:run_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
 )

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
 from agentflow.core import ports
 from agentflow.core.config import AgentConfig
-from agentflow.core.errors import DefinitionError, OutputFormatError
-from agentflow.core.model import Model, Request
-from agentflow.core.template import Path, Template
-from agentflow.utils.threads import DaemonPool
+from agentflow.core.content import Content, attached, takes_time
+from agentflow.core.errors import DefinitionError, InputError, OutputFormatError
+from agentflow.core.model import Model, Request, Turn
+from agentflow.core.template import Path, Template, as_content, as_text
+from agentflow.utils.threads import function_pool
 
-FUNCTION_THREADS = 32
-_UNFINISHED = (Generator, AsyncGenerator, Coroutine)
+_UNFINISHED = (GeneratorType, AsyncGeneratorType, CoroutineType)
 
 
 @runtime_checkable
@@ -44,15 +45,19 @@ class SimpleAgent:
     config : the model and its parameters.
     bedrock_client : who answers; default a `BedrockClient()` with the settings of the environment.
     prompt_template : the user message, with placeholders.
+    examples : pairs of what a user says and what the model should answer, sent before the prompt. Their text is sent as
+        it is: braces in it are text, and no placeholders.
 
     Raises
     ------
     DefinitionError
-        The prompt is empty.
+        The prompt is empty, or an example is no pair of texts.
 
     Notes
     -----
-    The step's output is the answer's text, or an instance of `config.output_type`.
+    The step's output is the answer's text, or an instance of `config.output_type`. A placeholder of the prompt whose
+    value is a `pathlib.Path`, the bytes of an image or a PDF, an image of Pillow, an `Attachment`, or a list of such
+    values, becomes an image or a document.
     """
 
     def __init__(
@@ -72,10 +77,13 @@ class SimpleAgent:
         if not isinstance(prompt_template, str) or not prompt_template.strip():
             raise DefinitionError(f"Agent {config.name!r} has an empty prompt.", fix="Give it a prompt_template.")
         self.config = config
-        self.examples = tuple((user, assistant) for user, assistant in examples)
+        self.examples: tuple[tuple[str, str], ...] = tuple(_checked_example(config.name, pair) for pair in examples)
         self._client = bedrock_client
         self._prompt = Template(prompt_template)
         self._system = Template(config.system) if config.system else None
+        self._turns = tuple(
+            turn for user, answer in self.examples for turn in (Turn("user", user), Turn("assistant", answer))
+        )
 
     @cached_property
     def client(self) -> Model:
@@ -107,25 +115,52 @@ class SimpleAgent:
         Raises
         ------
         InputError
-            A placeholder names a field that its value does not have.
+            A placeholder names a field that its value does not have, or a file cannot be sent.
         ModelCallError
             The call failed; `OutputFormatError` where the answer does not fit `output_type`.
         """
         config = self.config
         output_type = config.output_type
         request = Request(
-            prompt=self._prompt.render(values),
+            prompt=await self._content(values),
             max_tokens=config.max_tokens,
-            system=self._system.render(values) if self._system else None,
+            system=self._system_text(values),
             temperature=config.temperature,
             stop_sequences=config.stop_sequences,
             output_schema=output_type.model_json_schema() if output_type else None,
+            turns=self._turns,
         )
         reply = await self.client.answer(config.model_type, request)
         return _parse(reply.text, output_type, reply.stop_reason) if output_type else reply.text
 
+    async def _content(self, values: Mapping[str, Any]) -> Content:
+        pieces = self._prompt.fill(values)
+        if any(map(takes_time, pieces)):  # on a thread, so that the other steps go on
+            return await function_pool().run(partial(as_content, pieces))
+        return as_content(pieces)
+
+    def _system_text(self, values: Mapping[str, Any]) -> str | None:
+        pieces = self._system.fill(values) if self._system else ()
+        if any(map(attached, pieces)):
+            raise InputError(
+                f"The system prompt of {self.config.name!r} is given an image or a document, which models take in the "
+                "user's message only.",
+                fix="Put its placeholder into the prompt_template.",
+            )
+        return "".join(map(as_text, pieces)) or None
+
     def __repr__(self) -> str:
         return f"SimpleAgent({self.config.name!r}, model={self.config.model_type or 'fast'})"
+
+
+def _checked_example(agent: str, pair: Any) -> tuple[str, str]:
+    texts = tuple(pair) if isinstance(pair, list | tuple) else ()
+    if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise DefinitionError(
+            f"Agent {agent!r}: the example {pair!r} is no pair of texts.",
+            fix='Give examples=[("what a user says", "what the model answers"), ...].',
+        )
+    return texts
 
 
 def _parse(text: str, output_type: type[BaseModel], stop_reason: str) -> BaseModel:
@@ -150,7 +185,6 @@ class FunctionAgent:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self._is_async = inspect.iscoroutinefunction(function)
         self.parameters: Mapping[str, bool] = _parameters(function)
 
     def check(self) -> None:
@@ -158,12 +192,9 @@ class FunctionAgent:
 
     async def run(self, values: Mapping[str, Any]) -> Any:
         """Call the function."""
-        if self._is_async:
-            output = await self.function(**values)
-        else:
-            output = await _function_pool().run(partial(copy_context().run, self.function, **values))
-            if inspect.isawaitable(output):
-                output = await output
+        output = await function_pool().run(partial(copy_context().run, self.function, **values))
+        if inspect.isawaitable(output):
+            output = await output
         if isinstance(output, _UNFINISHED):
             raise DefinitionError(
                 f"{self!r} returned a {type(output).__name__}, which no other step can use.", fix="Return its values."
@@ -172,6 +203,15 @@ class FunctionAgent:
 
     def __repr__(self) -> str:
         return f"FunctionAgent({getattr(self.function, '__name__', self.function)})"
+
+
+class CoroutineAgent(FunctionAgent):
+    """An `async def` function as a step: it runs on the event loop."""
+
+    def run(self, values: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the function's own coroutine: one of ours around it would cost as much as the engine itself."""
+        coroutine: Coroutine[Any, Any, Any] = self.function(**values)
+        return coroutine
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
@@ -192,12 +232,6 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
     return parameters
 
 
-@cache
-def _function_pool() -> DaemonPool:
-    """Return the threads for sync functions; asyncio's own pool has only a few on a small machine."""
-    return DaemonPool(FUNCTION_THREADS, "agentflow-function")
-
-
 def as_agent(thing: Agent | Callable[..., Any]) -> Agent:
     """Return what a step runs.
 
@@ -209,7 +243,7 @@ def as_agent(thing: Agent | Callable[..., Any]) -> Agent:
     if isinstance(thing, Agent) and not isinstance(thing, type):
         return thing
     if callable(thing):
-        return FunctionAgent(thing)
+        return CoroutineAgent(thing) if inspect.iscoroutinefunction(thing) else FunctionAgent(thing)
     raise DefinitionError(
         f"{thing!r} cannot be a step.", fix="Give add_step a SimpleAgent, a Python function or an Agent of your own."
     )

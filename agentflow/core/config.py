@@ -80,7 +80,8 @@ class AgentConfig(_Config):
     temperature : 0 to 1; None is the model's own default.
     system : the system prompt.
     stop_sequences : texts that end an answer.
-    output_type : a pydantic model that the answer is parsed into; None gives text.
+    output_type : a pydantic model that the answer is parsed into, or its short form (`core/output_types.py`), such as
+        ``"urgent: bool, product: str"``; None gives text.
     """
 
     name: str = Field(min_length=1)

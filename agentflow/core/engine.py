@@ -1,8 +1,8 @@
 """One run of a workflow: steps start when their inputs are there; timeouts, cancellation and failures end it.
 
-The engine keeps, for every step, the count of inputs that are still missing. Tasks, the workers, take the steps that
-are ready. Before a worker starts a step it makes sure that others stand by for the rest: so there are hardly more tasks
-than steps that wait for something, and steps that wait for nothing run one after the other in a few tasks.
+The engine keeps, for every step, the count of steps that it still waits for. Tasks, the workers, take what is ready.
+Before a worker starts a step it makes sure that others stand by for the rest, as many as there are at work: so steps
+that wait for something soon have a task each, and steps that wait for nothing run one after the other in a few tasks.
 """
 
 from __future__ import annotations
@@ -10,34 +10,51 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from agentflow.core.config import WorkflowConfig
-from agentflow.core.errors import AgentFlowError, StepError, WorkflowError, WorkflowTimeoutError
+from agentflow.core.errors import AgentFlowError, ItemsFailedError, StepError, WorkflowError, WorkflowTimeoutError
 from agentflow.core.events import (
-    Event,
     RunFinished,
     RunStarted,
     StepCancelled,
-    StepFailed,
-    StepFinished,
+    StepMapped,
     StepScope,
-    StepStarted,
+    StepSkipped,
     current_step,
 )
-from agentflow.core.model import Reply, Request
-from agentflow.core.plan import Plan, PlannedStep
+from agentflow.core.journal import ITEMS
+from agentflow.core.outputs import NotKept, Stored, gathered
+from agentflow.core.plan import Binding, Plan, PlannedStep
+from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult, StepStatus
+from agentflow.core.step_run import FAILED, StepRunner, as_items
 from agentflow.core.template import look_up
+from agentflow.utils.threads import function_pool
 
-STANDING_BY = 8  # workers that were called and have not begun; each that begins calls the next
+GRACE_SECONDS = 0.25  # how long a stopped step may take to clean up; after that nobody waits for it
+_NO_LIMIT = _NEVER = 1_000_000_000
+_MISSING: Any = object()  # in the place of an output that is not there
+
+_abandoned: set[asyncio.Task[None]] = set()  # tasks that nobody waits for; the loop alone would not keep them alive
 
 
-class _StepFailed(Exception):  # noqa: N818 - ends the task group, and is never seen outside
-    """A step failed, and the run is to stop."""
+@dataclass(slots=True)
+class _Mapped:
+    """A mapped step that runs: its values and list, what its items returned, and how many have not ended."""
+
+    position: int
+    values: dict[str, Any]
+    items: list[Any]
+    outputs: list[Any]
+    left: int
+    failures: dict[int, BaseException] = field(default_factory=dict)
 
 
 class Run:
@@ -45,7 +62,10 @@ class Run:
 
     Parameters
     ----------
-    reader : is given each event, after the result has taken it in.
+    recording : takes the events; where its result has rows already, the run goes on where it was stopped.
+    waiting : a context in which the run waits for its steps.
+    begin : called before anything else; opens the journal.
+    again : steps that have ended before the run was stopped, and are to run again.
     """
 
     def __init__(
@@ -53,19 +73,44 @@ class Run:
         plan: Plan,
         config: WorkflowConfig,
         inputs: Mapping[str, Any],
-        reader: Callable[[Event], None] | None = None,
+        recording: Recording,
+        *,
+        run_id: str,
+        waiting: AbstractContextManager[None] | None = None,
+        begin: Callable[[], Awaitable[None]] | None = None,
+        again: Iterable[str] = (),
     ) -> None:
-        self.result = RunResult()
+        self.run_id = run_id
+        self.result = recording.result
         self._plan = plan
         self._config = config
         self._inputs = inputs
-        self._reader = reader
-        self._needs = [step.needs for step in plan.steps]
-        self._ready: list[int] = []
+        self._recording = recording
+        self._waiting = waiting or nullcontext()
+        self._begin = begin
+        self._again = set(again)
+        self._runner = StepRunner(recording, config.large_output_bytes)
+        self._needs = [len(step.upstream) for step in plan.steps]
+        self._outputs: list[Any] = [_MISSING] * len(plan.steps)
+        self._lost: dict[int, str] = {}  # position -> why the step is skipped; empty where it cannot run for a failure
+        self._careful = False  # whether a step's inputs may be lacking or stored, or outputs are not kept
+        self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
+        self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
+        self._ready: deque[int] | list[int] = deque() if config.enable_parallel else []
+        if isinstance(self._ready, deque):
+            self._push, self._pop = self._ready.append, self._ready.popleft
+        else:  # one after the other, in the order of the plan
+            self._push, self._pop = partial(heapq.heappush, self._ready), partial(heapq.heappop, self._ready)
+        self._items: deque[tuple[_Mapped, int]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
         self._standing_by = 0
-        self._limit = (config.max_concurrency or len(plan.steps)) if config.enable_parallel else 1
         self._failure: StepError | None = None
+        self._is_over = False
+        self._is_cancelled = False
+        self._time_is_up = False
+        self._own_error: BaseException | None = None
+        self._end_of_wait: asyncio.Future[None] | None = None
 
     async def execute(self) -> RunResult:
         """Run all steps.
@@ -74,87 +119,37 @@ class Run:
         ------
         WorkflowError
             A step failed, or the time was up.
+        JournalError
+            The journal cannot be opened; nothing was called.
         """
-        run_id = f"r-{uuid.uuid4().hex[:8]}"
-        self.emit(RunStarted(run_id, self._plan.name, self._plan.step_ids, datetime.now(UTC), time.perf_counter()))
-        error: AgentFlowError | None
+        if self._begin is not None:
+            await self._begin()
+        self._runner.emit = self._recording.direct_emit()
         try:
-            async with asyncio.timeout(self._config.timeout_seconds):
-                await self._run_steps()
-            error = self._failure
-        except TimeoutError:
-            error = self._timeout_error()
+            return await self._execute()
+        finally:
+            self._recording.close()
+
+    async def _execute(self) -> RunResult:
+        emit, plan, resumed = self._runner.emit, self._plan, bool(self.result.rows)
+        if resumed:
+            self._again |= self._not_kept()
+        again = tuple(self._again)
+        emit(RunStarted(self.run_id, plan.name, plan.step_ids, datetime.now(UTC), time.perf_counter(), resumed, again))
+        try:
+            await self._run_steps(resumed=resumed)
         except asyncio.CancelledError:
-            self.emit(RunFinished("interrupted", None, time.perf_counter()))
+            emit(RunFinished("interrupted", None, time.perf_counter()))
             raise
-        self.emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
+        error: AgentFlowError | None = self._timeout_error() if self._time_is_up else self._failure
+        emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
         if error:
-            raise WorkflowError(self._plan.name, error, self.result)
+            raise WorkflowError(plan.name, error, self.result)
         return self.result
 
-    async def _run_steps(self) -> None:
-        self._ready = [position for position, needs in enumerate(self._needs) if needs == 0]
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._call_workers(group)
-        except* _StepFailed:
-            pass  # self._failure has it
-
-    def _call_workers(self, group: asyncio.TaskGroup) -> None:
-        """Have workers stand by for the steps that are ready, as far as the limit allows."""
-        wanted = min(len(self._ready), STANDING_BY) - self._standing_by
-        for _ in range(min(wanted, self._limit - self._workers)):
-            self._standing_by += 1
-            self._workers += 1
-            group.create_task(self._work(group))
-
-    async def _work(self, group: asyncio.TaskGroup) -> None:
-        """Run steps that are ready, until none is."""
-        self._standing_by -= 1
-        while self._ready:
-            step = self._plan.steps[heapq.heappop(self._ready)]
-            if self._ready:
-                self._call_workers(group)
-            if await self._run_step(step):
-                for successor in step.successors:
-                    self._needs[successor] -= 1
-                    if self._needs[successor] == 0:
-                        heapq.heappush(self._ready, successor)
-        self._workers -= 1
-
-    async def _run_step(self, step: PlannedStep) -> bool:
-        """Run one step and return whether it finished."""
-        step_id = step.step_id
-        current_step.set(StepScope(step_id, None, self))
-        self.emit(StepStarted(step_id, time.perf_counter()))
-        try:
-            output = await step.agent.run(self._values(step))
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                self.emit(StepCancelled(step_id, time.perf_counter()))
-                raise
-            self.emit(StepFailed(step_id, error, time.perf_counter()))
-            self._failure = self._failure or StepError(step_id, error)
-            if self._config.on_error == "fail":
-                raise _StepFailed from error
-            return False
-        self.emit(StepFinished(step_id, output, time.perf_counter()))
-        return True
-
-    def _values(self, step: PlannedStep) -> dict[str, Any]:
-        """Return the values of a step's parameters; an optional one that was not given is left out."""
-        values = {}
-        for binding in step.bindings:
-            if binding.step_id is not None:
-                value = self.result.outputs[binding.step_id]
-                values[binding.name] = look_up(value, binding.path, of=binding.step_id) if binding.path else value
-            elif binding.run_input is None:
-                values[binding.name] = binding.literal
-            elif binding.run_input in self._inputs:
-                values[binding.name] = self._inputs[binding.run_input]
-        return values
+    def _on_time_up(self) -> None:
+        self._time_is_up = not self._is_over
+        self._end()
 
     def _timeout_error(self) -> WorkflowTimeoutError:
         hung = [repr(row.step) for row in self.result.rows.values() if row.status is StepStatus.CANCELLED]
@@ -164,29 +159,292 @@ class Run:
             fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
         )
 
-    @property
-    def replays(self) -> bool:
-        """Whether `recall` may find answers."""
-        return False
+    # Workers
 
-    def recall(self, scope: StepScope, key: str) -> Reply | None:
-        """Return an answer that a step was given before the run was stopped."""
+    async def _run_steps(self, *, resumed: bool) -> None:
+        if not self._config.keep_outputs:
+            self._users = [len(step.successors) or _NEVER for step in self._plan.steps]
+            self._careful = True
+        first = [position for position, needs in enumerate(self._needs) if needs == 0]
+        if resumed:
+            self._take_over()
+            first = [position for position in first if self._needs[position] == 0]
+        self._ready.extend(first)  # in order, and so a heap too
+        self._call_workers()
+        try:
+            await asyncio.sleep(0)
+            if not self._is_over and self._workers:  # a run that waits for nothing needs neither a timer nor signals
+                await self._wait()
+        finally:
+            if self._workers:
+                await self._stop()
+        if self._own_error is not None:
+            raise self._own_error
+        if self._is_cancelled:
+            raise asyncio.CancelledError
 
-    def wait_until_durable(self) -> bool:
-        """Block until the journal holds all that has happened so far."""
-        return True
+    async def _wait(self) -> None:
+        """Wait until the run is over, or its time is up."""
+        loop = asyncio.get_running_loop()
+        self._end_of_wait = loop.create_future()
+        timer = loop.call_later(self._config.timeout_seconds, self._on_time_up)
+        try:
+            with self._waiting:
+                await self._end_of_wait
+        finally:
+            timer.cancel()
 
-    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
-        """Block until the journal holds an answer."""
+    def _call_workers(self) -> None:
+        """Have as many workers stand by as there are at work, as far as there is work and the limit allows."""
+        at_work = self._workers - self._standing_by
+        wanted = min(len(self._ready) + len(self._items), at_work or 1) - self._standing_by
+        loop = asyncio.get_running_loop()
+        for _ in range(min(wanted, self._limit - self._workers)):
+            self._standing_by += 1
+            self._workers += 1
+            self._tasks.add(loop.create_task(self._work()))
 
-    def emit(self, event: Event) -> None:
-        """Put an event into the run's stream."""
-        self.result.apply(event)
-        if self._reader is not None:
-            self._reader(event)
+    async def _work(self) -> None:
+        """Run what is ready, until nothing is."""
+        self._standing_by -= 1
+        try:
+            await self._run_ready()
+        except asyncio.CancelledError:
+            if not self._is_over:  # a step has cancelled its own task, which ends the run like a cancellation of it
+                self._is_cancelled = True
+                self._end()
+            raise
+        except BaseException as error:  # noqa: BLE001 - the engine's own: what a step raises never comes here
+            self._own_error = self._own_error or error
+            self._end()
+        finally:
+            self._workers -= 1
+            if self._workers == 0:
+                self._end()
 
+    async def _run_ready(self) -> None:
+        ready, items, needs, outputs = self._ready, self._items, self._needs, self._outputs
+        steps, run, push, pop = self._plan.steps, self._runner.run, self._push, self._pop
+        while (ready or items) and not self._is_over:
+            if self._standing_by * 2 < self._workers and len(ready) + len(items) > 1:
+                self._call_workers()
+            if items:
+                await self._run_item(*items.popleft())
+                continue
+            position = pop()
+            step = steps[position]
+            if step.parameters is None or self._careful:
+                await self._run_with_care(step, position)
+                continue
+            # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
+            values = {name: outputs[source] for name, source in zip(step.parameters, step.upstream, strict=True)}
+            output = await run(step, values)
+            if output is FAILED:
+                self._fail(position)
+                continue
+            outputs[position] = output
+            if type(output) is Stored:
+                self._careful = True
+            for successor in step.successors:
+                needs[successor] -= 1
+                if needs[successor] == 0:
+                    push(successor)
 
-def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled; else a `CancelledError` is of something that the step awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    def _end(self) -> None:
+        """Let the run end: there is nothing more to wait for."""
+        self._is_over = True
+        if self._end_of_wait is not None and not self._end_of_wait.done():
+            self._end_of_wait.set_result(None)
+
+    async def _stop(self) -> None:
+        """Cancel what still runs, give it a moment to clean up, and write down what did not end."""
+        running = {task for task in self._tasks if not task.done()}
+        self._is_over = self._runner.stopped = True
+        for task in running:
+            task.cancel()
+        _, stubborn = await asyncio.wait(running, timeout=GRACE_SECONDS)
+        for task in stubborn:
+            _abandoned.add(task)
+            task.add_done_callback(_abandoned.discard)
+        at = time.perf_counter()
+        for row in self.result.rows.values():
+            if row.status is StepStatus.RUNNING:
+                for item in row.items or ():
+                    if item.status is StepStatus.RUNNING:
+                        self._runner.emit(StepCancelled(row.step, at, item.item))
+                self._runner.emit(StepCancelled(row.step, at))
+
+    # The steps that need more than their inputs' outputs
+
+    async def _run_with_care(self, step: PlannedStep, position: int) -> None:
+        """Run a step that may lack an input or be unwanted, is mapped, has a time limit, inputs or literals."""
+        reason = self._lost.pop(position, None)
+        if reason is not None:
+            self._skip(position, reason)
+            return
+        current_step.set(StepScope(step.step_id, None, self._recording))
+        try:
+            if not await self._is_wanted(step):
+                self._skip(position, "its condition does not hold")
+                return
+            values = await self._values(step.bindings if step.parameters is None else step.short_bindings())
+            items = as_items(step.map_over, values[step.map_over]) if step.map_over else None
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a condition or a lookup raises fails the step
+            self._runner.fail(step.step_id, None, error)
+            self._fail(position, error)
+            return
+        if items is not None:
+            self._start_items(position, values, items)
+            return
+        output = await self._runner.run(step, values)
+        if output is FAILED:
+            self._fail(position)
+        else:
+            self._finish(position, output)
+
+    async def _is_wanted(self, step: PlannedStep) -> bool:
+        if step.when is None:
+            return True
+        values = await self._values(step.when.bindings)
+        return bool(values["when"] if step.when.agent is None else await step.when.agent.run(values))
+
+    async def _values(self, bindings: Iterable[Binding]) -> dict[str, Any]:
+        """Return the values of parameters; one that is not there has its default, or is None."""
+        values = {}
+        for binding in bindings:
+            if binding.position >= 0:
+                value = self._outputs[binding.position]
+                if type(value) is Stored:
+                    value = await function_pool().run(value.load)
+            elif binding.run_input is None:
+                value = binding.literal
+            else:
+                value = self._inputs.get(binding.run_input, _MISSING)
+            if value is not _MISSING:
+                path = binding.path
+                values[binding.name] = look_up(value, path, of=str(binding.step_id)) if path else value
+            elif not binding.has_default:
+                values[binding.name] = None
+        return values
+
+    # What follows from the end of a step
+
+    def _finish(self, position: int, output: Any) -> None:
+        """Let the successors of a step have its output."""
+        self._outputs[position] = output
+        if type(output) is Stored:
+            self._careful = True
+        for successor in self._plan.steps[position].successors:
+            self._release(successor)
+        if self._users:
+            self._drop_outputs(position)
+
+    def _fail(self, position: int, error: BaseException | None = None) -> None:
+        """Take in that a step failed: it ends the run, or what needs the step."""
+        step = self._plan.steps[position]
+        cause = error or self.result.rows[step.step_id].error
+        if self._failure is None and cause is not None:
+            self._failure = StepError(step.step_id, cause)
+        if self._config.on_error == "fail":
+            self._ready.clear()
+            self._items.clear()
+            self._end()
+        else:
+            self._lose(position, "")
+
+    def _skip(self, position: int, reason: str) -> None:
+        """Leave a step out; without a reason it is not skipped, but cannot run."""
+        step_id = self._plan.steps[position].step_id
+        if reason:
+            self._runner.emit(StepSkipped(step_id, reason, time.perf_counter()))
+        self._lose(position, reason and f"it needs {step_id!r}, which was skipped")
+
+    def _lose(self, position: int, reason: str) -> None:
+        """Let the successors of a step go without its output; those that need it will not run."""
+        self._careful = True
+        for successor in self._plan.steps[position].successors:
+            if position not in self._plan.steps[successor].optional:
+                self._lost[successor] = reason and self._lost.get(successor, reason)
+            self._release(successor)
+        if self._users:
+            self._drop_outputs(position)
+
+    def _release(self, position: int) -> None:
+        """Count one of the steps that a step waits for as ended."""
+        self._needs[position] -= 1
+        if self._needs[position] == 0:
+            self._push(position)
+
+    def _drop_outputs(self, position: int) -> None:
+        """Forget the outputs that no step needs any longer."""
+        for needed in self._plan.steps[position].upstream:
+            self._users[needed] -= 1
+            if self._users[needed] == 0:
+                self._outputs[needed] = None
+                self.result.drop_output(self._plan.steps[needed].step_id)
+
+    # Mapped steps
+
+    def _start_items(self, position: int, values: dict[str, Any], items: list[Any]) -> None:
+        step_id = self._plan.steps[position].step_id
+        self._runner.emit(StepMapped(step_id, len(items), time.perf_counter()))
+        mapped = _Mapped(position, values, items, [None] * len(items), len(items))
+        for index, row in enumerate(self.result.rows[step_id].items or ()):
+            if row.status is StepStatus.OK and not isinstance(row.kept_output, NotKept):  # from before a resume
+                mapped.outputs[index] = row.kept_output
+                mapped.left -= 1
+            else:
+                self._items.append((mapped, index))
+        if mapped.left == 0:
+            self._finish_items(mapped)
+
+    async def _run_item(self, mapped: _Mapped, index: int) -> None:
+        step = self._plan.steps[mapped.position]
+        output = await self._runner.run(step, mapped.values | {str(step.map_over): mapped.items[index]}, index)
+        if output is FAILED:
+            row = self.result.row(step.step_id, index)
+            mapped.failures[index] = row.error or RuntimeError("the item failed")
+        else:
+            mapped.outputs[index] = output
+        mapped.left -= 1
+        if mapped.left == 0:
+            self._finish_items(mapped)
+
+    def _finish_items(self, mapped: _Mapped) -> None:
+        step_id, position = self._plan.steps[mapped.position].step_id, mapped.position
+        if mapped.failures:
+            error = ItemsFailedError(mapped.failures, of=len(mapped.items))
+            self._runner.fail(step_id, None, error)
+            self._outputs[position] = gathered(mapped.outputs)  # for steps that can do without
+            self._fail(position, error)
+            return
+        output = gathered(mapped.outputs)
+        self._runner.finish(step_id, None, output, ITEMS)
+        self._finish(position, output)
+
+    # A run that goes on
+
+    def _not_kept(self) -> set[str]:
+        """Return the steps that ended before the run was stopped, but whose outputs the journal does not have."""
+        found = set()
+        for row in self.result.rows.values():
+            outputs = [part.kept_output for part in (row, *(row.items or ()))]
+            missing = [output for output in outputs if isinstance(output, NotKept)]
+            if row.status is StepStatus.OK and missing:
+                found.add(row.step)
+                self.result.warnings.append(f"Step {row.step!r} ran again, since {missing[0].reason}.")
+        return found
+
+    def _take_over(self) -> None:
+        """Take the outputs of the steps that have ended before the run was stopped."""
+        for position, step in enumerate(self._plan.steps):
+            row = self.result.rows[step.step_id]
+            if step.step_id in self._again or row.status not in {StepStatus.OK, StepStatus.SKIPPED}:
+                continue
+            self._needs[position] -= _NEVER
+            if row.status is StepStatus.OK:
+                self._finish(position, row.kept_output)
+            else:
+                self._lose(position, f"it needs {step.step_id!r}, which was skipped")

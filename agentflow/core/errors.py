@@ -18,6 +18,7 @@ AgentFlowError
 │   ├── ServiceError         Bedrock failed, or is busy
 │   └── OutputFormatError    the answer does not fit the step's output_type
 ├── StepError                a step failed; `__cause__` says why
+├── ItemsFailedError         items of a mapped step failed; `.failures` has the error of each
 ├── StepTimeoutError         a step took longer than its `timeout_seconds`
 ├── WorkflowTimeoutError     a run took longer than its workflow allows
 ├── JournalError             the journal cannot be opened, read or written
@@ -30,11 +31,14 @@ RunInterrupted               a KeyboardInterrupt; `.result` has what was finishe
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from agentflow.core import ports
 
 if TYPE_CHECKING:
     from agentflow.core.result import RunResult
@@ -154,11 +158,24 @@ class StepError(AgentFlowError):
         self._cause = cause
 
     def _own_frames(self) -> list[str]:
-        if isinstance(self._cause, AgentFlowError):
+        cause = self._cause.__cause__ if isinstance(self._cause, ItemsFailedError) else self._cause
+        if cause is None or isinstance(cause, AgentFlowError):
             return []
-        frames = traceback.extract_tb(self._cause.__traceback__)
+        frames = traceback.extract_tb(cause.__traceback__)
         own = [frame for frame in frames if _PACKAGE not in Path(frame.filename).parents]
         return [line.rstrip("\n") for line in traceback.format_list(own)]
+
+
+class ItemsFailedError(AgentFlowError):
+    """Items of a mapped step failed; `failures` has the error of each, by its position in the list."""
+
+    def __init__(self, failures: Mapping[int, BaseException], *, of: int) -> None:
+        first = min(failures)
+        cause = failures[first]
+        super().__init__(f"{len(failures):,} of {of:,} items failed; the first is item {first}: {described(cause)}")
+        self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
+        self.failures = dict(failures)
+        self.__cause__ = cause
 
 
 class StepTimeoutError(AgentFlowError):
@@ -213,6 +230,19 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, result: RunResult) -> None:
         super().__init__("The run was interrupted; .result has what was finished.")
         self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return _interrupted_lines("RunInterrupted", self.result)
+
+
+def mark_interrupted(error: asyncio.CancelledError, result: RunResult) -> None:
+    """Give the cancellation that ends a run the run's `result`, which it shows in a notebook."""
+    error.result = result  # type: ignore[attr-defined]  # asyncio hands on the very same object
+    error._render_traceback_ = lambda: _interrupted_lines("CancelledError", result)  # type: ignore[attr-defined]
+
+
+def _interrupted_lines(kind: str, result: RunResult) -> list[str]:
+    return [f"{kind}: {ports.load('interrupted_text')(result)}"]
 
 
 def _copied(kind: type[AgentFlowError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> AgentFlowError:

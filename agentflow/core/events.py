@@ -10,16 +10,22 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from agentflow.core.model import Attempt, Reply, Request
+from agentflow.core.model import Attempt, Reply
+
+if TYPE_CHECKING:
+    from agentflow.core.recording import Recording
 
 RunStatus = Literal["running", "ok", "failed", "interrupted"]
 
 
 @dataclass(slots=True)
 class RunStarted:
-    """A run begins, or goes on where it was stopped (`resumed`); nothing was called yet."""
+    """A run begins, or goes on where it was stopped (`resumed`); nothing was called yet.
+
+    `again` are steps that had ended before and run again: they were changed, or their outputs could not be kept.
+    """
 
     run_id: str
     workflow: str
@@ -27,6 +33,7 @@ class RunStarted:
     started_at: datetime
     at: float
     resumed: bool = False
+    again: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -140,32 +147,13 @@ Event = (
 )
 
 
-class RunScope(Protocol):
-    """The run that a step belongs to, as code inside the step sees it."""
-
-    def emit(self, event: Event) -> None:
-        """Put an event into the run's stream. Any thread may call it."""
-
-    @property
-    def replays(self) -> bool:
-        """Whether the run goes on where an earlier process stopped, so that `recall` may find answers."""
-
-    def recall(self, scope: StepScope, key: str) -> Reply | None:
-        """Return an answer that this step was given before the run was stopped, each once; None where there is none."""
-
-    def wait_until_durable(self) -> bool:
-        """Block until the journal holds all that has happened so far. For threads; does nothing without a journal."""
-
-    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
-        """Block until the journal holds an answer. For threads; does nothing without a journal."""
-
-
-class StepScope(NamedTuple):
-    """Whose step the current code runs in."""
+@dataclass(slots=True)
+class StepScope:
+    """Whose step the current code runs in, and the record of its run."""
 
     step_id: str
     item: int | None
-    run: RunScope
+    run: Recording
 
 
 current_step: ContextVar[StepScope | None] = ContextVar("agentflow_current_step", default=None)

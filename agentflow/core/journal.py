@@ -6,7 +6,7 @@ anyone sees it, and the run itself before its first request is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -30,6 +30,9 @@ class Encoded:
     kind: str
     data: str | bytes | None
     problem: str = ""
+
+
+ITEMS = Encoded("items", "")  # the list of a mapped step: its items are kept, each for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,16 @@ class Journal(Protocol):
             be written is tried again with everything that follows.
         """
 
-    def claim(self, run_id: str, on_problem: Callable[[str], None]) -> tuple[PastRun, RunJournal]:
+    def claim(
+        self, record: RunRecord, on_problem: Callable[[str], None], *, again: Collection[str] = ()
+    ) -> tuple[PastRun, RunJournal]:
         """Take over a run that has ended or whose process is gone, for this process alone. Blocks.
+
+        Parameters
+        ----------
+        record : of the run as it goes on: its id, the steps, fingerprints and definition of now, and in `inputs` the
+            ones that were given again. The past run that is returned has those of before.
+        again : steps that are to run again, whose outputs are forgotten.
 
         Raises
         ------

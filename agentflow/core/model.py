@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from agentflow.core.content import Content, check_content
 
 DEFAULT_MAX_TOKENS = 1024
 ABANDONED = "Cancelled"  # in the place of an error code: the wait was cancelled, by a timeout, a failure or a person
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message of the conversation before the prompt."""
+
+    role: Literal["user", "assistant"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +28,30 @@ class Request:
 
     Attributes
     ----------
-    prompt : the user's message.
+    prompt : the user's message: text, or texts and attachments in order.
     max_tokens : the most tokens that the answer may have; always sent, since Bedrock reserves quota by it.
     system : the system prompt, or None.
     temperature : 0 to 1, or None for the model's default.
     stop_sequences : texts that end the answer.
     output_schema : a JSON schema that the answer has to follow, or None for free text.
+    turns : what was said before the prompt, such as examples; user and assistant in turn.
+
+    Raises
+    ------
+    InputError
+        The prompt is nothing that Bedrock takes, such as a document without text.
     """
 
-    prompt: str
+    prompt: Content
     max_tokens: int = DEFAULT_MAX_TOKENS
     system: str | None = None
     temperature: float | None = None
     stop_sequences: Sequence[str] = ()
     output_schema: Mapping[str, Any] | None = None
+    turns: tuple[Turn, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_content(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, ValuesView
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,31 @@ class Stored:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """In the place of an output that the journal could not keep: on a resume, its step runs again.
+
+    Attributes
+    ----------
+    reason : such as ``it is of type Lock``.
+    """
+
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"<not kept: {self.reason}>"
+
+
 def loaded(value: Any) -> Any:
     """Return an output itself, where only its place in the journal is at hand."""
     return value.load() if type(value) is Stored else value
+
+
+def gathered(values: Iterable[Any]) -> Any:
+    """Return the outputs of a mapped step's items as one list, itself stored where any of them is."""
+    kept = list(values)
+    sizes = [value.size_bytes for value in kept if type(value) is Stored]
+    return Stored(lambda: [loaded(value) for value in kept], sum(sizes)) if sizes else kept
 
 
 class Outputs(dict[str, Any]):

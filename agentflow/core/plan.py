@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentflow.core.agent import Agent, SimpleAgent
+from agentflow.core.agent import Agent
+from agentflow.core.checks import step_problems
 from agentflow.core.errors import CycleError, DefinitionError, InputError, nearest
-from agentflow.core.graph import execution_order
-from agentflow.core.step import Step, as_reference, holds_reference
+from agentflow.core.graph import downstream_of, execution_order, find_cycles
+from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.template import Path
 
 Steps = Mapping[str, Step]
@@ -17,24 +18,64 @@ Steps = Mapping[str, Step]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where one parameter of a step comes from: a step's output or a part of it, an input of the run, or a literal."""
+    """Where one parameter of a step comes from: a step's output or a part of it, an input of the run, or a literal.
+
+    Attributes
+    ----------
+    position : of the step, in the plan.
+    required : whether the step cannot run without it.
+    has_default : whether the parameter has a default of its own; else an optional one is given None.
+    """
 
     name: str
     step_id: str | None = None
+    position: int = -1
     path: Path = ()
     run_input: str | None = None
     literal: Any = None
+    required: bool = True
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a step is wanted: what an agent returns for the bindings, or the value of the one binding."""
+
+    agent: Agent | None
+    bindings: tuple[Binding, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step with its edges: `successors` are positions in the plan, `needs` is how many steps have to end first."""
+    """A step with its edges.
+
+    Attributes
+    ----------
+    successors : positions of the steps that wait for this one.
+    upstream : positions of the steps that have to end first.
+    parameters : the engine's short way: the parameters that are given the whole outputs of `upstream`, one each, where
+        that is all there is to the step. Else None.
+    bindings : where the parameters come from; none for a step with a short way.
+    optional : positions of the steps of `upstream` that it can run without.
+    """
 
     step_id: str
     agent: Agent
-    bindings: tuple[Binding, ...]
     successors: tuple[int, ...]
-    needs: int
+    upstream: tuple[int, ...]
+    parameters: tuple[str, ...] | None
+    bindings: tuple[Binding, ...] = ()
+    optional: frozenset[int] = frozenset()
+    when: Condition | None = None
+    map_over: str | None = None
+    timeout_seconds: float | None = None
+
+    def short_bindings(self) -> tuple[Binding, ...]:
+        """Return the bindings of a step with a short way."""
+        return tuple(
+            Binding(name, position=position)
+            for name, position in zip(self.parameters or (), self.upstream, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +96,8 @@ class Plan:
     def check_inputs(self, given: Mapping[str, Any]) -> None:
         """Raise an `InputError` for inputs of a run that are missing, or that nothing uses."""
         expected = self.run_inputs
+        if not given and not expected:
+            return
         missing = [name for name, users in expected.items() if users and name not in given]
         problems = [
             f"Step {step_id!r} needs {{{name}}}, which is neither a step nor an input of this run"
@@ -81,116 +124,153 @@ def compile_plan(name: str, steps: Steps) -> Plan:
     DefinitionError
         With everything that is wrong in `problems`; a `CycleError` where that is steps that wait for each other.
     """
-    problems = [] if steps else [f"Workflow {name!r} has no steps: add one with add_step."]
-    for step in steps.values():
-        problems += _problems(step, steps)
-    bindings = {step_id: _bindings(step, steps) for step_id, step in steps.items()}
-    upstream = {step_id: _upstream(step, bindings[step_id], steps) for step_id, step in steps.items()}
-    order: list[str] = []
-    try:
-        order = execution_order(upstream)
-    except CycleError as error:
-        if not problems:
-            raise
-        problems += error.problems
-    if problems:
-        raise DefinitionError(" ".join(problems), problems=problems)
-
+    bindings = {step_id: _step_bindings(step, steps) for step_id, step in steps.items()}
+    conditions = {step_id: _condition(step, steps) for step_id, step in steps.items()}
+    upstream = {
+        step_id: _upstream(step, (*bindings[step_id], *_bindings_of(conditions[step_id])), steps)
+        for step_id, step in steps.items()
+    }
+    _raise_problems(name, steps, upstream)
+    order = execution_order(upstream)
     position = {step_id: index for index, step_id in enumerate(order)}
     successors: list[list[int]] = [[] for _ in order]
     for step_id in order:
         for needed in upstream[step_id]:
             successors[position[needed]].append(position[step_id])
-    return Plan(
-        name=name,
-        steps=tuple(
-            PlannedStep(step_id, steps[step_id].agent, bindings[step_id], tuple(after), len(upstream[step_id]))
-            for step_id, after in zip(order, successors, strict=True)
-        ),
-        step_ids=tuple(steps),
-        run_inputs=run_inputs(steps),
-    )
+
+    def placed(found: Iterable[Binding]) -> tuple[Binding, ...]:
+        return tuple(_placed(binding, position) for binding in found)
+
+    planned = []
+    known_parameters: dict[tuple[str, ...], tuple[str, ...]] = {}  # most steps of a large workflow have the same
+    for step_id, after in zip(order, successors, strict=True):
+        step, condition = steps[step_id], conditions[step_id]
+        edges = tuple(after), tuple(position[needed] for needed in upstream[step_id])
+        if _is_short(step, bindings[step_id], upstream[step_id]):
+            parameters = tuple(step.agent.parameters)
+            parameters = known_parameters.setdefault(parameters, parameters)
+            planned.append(PlannedStep(step_id, step.agent, *edges, parameters))
+            continue
+        planned.append(
+            PlannedStep(
+                step_id,
+                step.agent,
+                *edges,
+                None,
+                placed(bindings[step_id]),
+                frozenset(position[needed] for needed, required in upstream[step_id].items() if not required),
+                Condition(condition.agent, placed(condition.bindings)) if condition else None,
+                step.map_over,
+                step.timeout_seconds,
+            )
+        )
+    return Plan(name=name, steps=tuple(planned), step_ids=tuple(steps), run_inputs=run_inputs(steps))
 
 
 def run_inputs(steps: Steps) -> dict[str, tuple[str, ...]]:
     """Return the names that are no steps, each with the steps that cannot run without it."""
     users: dict[str, tuple[str, ...]] = {}
     for step in steps.values():
-        for name, required in step.agent.parameters.items():
-            if name not in step.inputs and name not in steps:
-                users[name] = users.get(name, ()) + ((step.step_id,) if required else ())
+        for binding in (*_step_bindings(step, steps), *_bindings_of(_condition(step, steps))):
+            if (name := binding.run_input) is not None:
+                users.setdefault(name, ())
+                if binding.required and step.step_id not in users[name]:
+                    users[name] += (step.step_id,)
     return users
 
 
-def _bindings(step: Step, steps: Steps) -> tuple[Binding, ...]:
-    """Return where each parameter of a step comes from: given by hand, a step of that name, an input of the run."""
+def _raise_problems(name: str, steps: Steps, upstream: Mapping[str, Mapping[str, bool]]) -> None:
+    problems = [] if steps else [f"Workflow {name!r} has no steps: add one with add_step."]
+    for step in steps.values():
+        problems += step_problems(step, steps)
+    cycles = find_cycles(upstream)
+    waiting = [_cycle_problem(cycle, steps) for cycle in cycles]
+    stuck = downstream_of({step_id for cycle in cycles for step_id in cycle}, upstream)
+    waiting += [
+        f"Step {step_id!r} can never run: it needs {needed!r}, which never ends." for step_id, needed in stuck.items()
+    ]
+    if waiting and not problems:
+        raise CycleError(" ".join(waiting), fix="Take one of these references out.", problems=waiting)
+    problems += waiting
+    if problems:
+        raise DefinitionError(" ".join(problems), problems=problems)
+
+
+def _cycle_problem(cycle: list[str], steps: Steps) -> str:
+    path = " -> ".join(repr(step_id) for step_id in cycle)
+    step = steps[cycle[0]]
+    if len(cycle) == 2 and step.step_id in step.agent.parameters and step.step_id not in step.inputs:
+        return (
+            f"Steps wait for each other: {path}. {{{step.step_id}}} is the name of the step itself, which hides the "
+            f"input {step.step_id!r} of the run: rename one of the two."
+        )
+    return f"Steps wait for each other: {path}."
+
+
+def _step_bindings(step: Step, steps: Steps) -> tuple[Binding, ...]:
+    return _bindings(step.agent, step.inputs, step.optional, steps)
+
+
+def _bindings_of(condition: Condition | None) -> tuple[Binding, ...]:
+    return condition.bindings if condition else ()
+
+
+def _bindings(agent: Agent, inputs: Mapping[str, Any], optional: Iterable[str], steps: Steps) -> tuple[Binding, ...]:
+    """Return where each parameter comes from: given by hand, a step of that name, an input of the run."""
     bindings = []
-    for name in step.agent.parameters:
-        if name in step.inputs:
-            value = step.inputs[name]
-            if reference := as_reference(value):
-                bindings.append(Binding(name, step_id=reference._step_id, path=reference._path))
+    for name, has_no_default in agent.parameters.items():
+        required = has_no_default and name not in optional
+        default = not has_no_default
+        if name in inputs:
+            if reference := as_reference(inputs[name]):
+                bindings.append(_referring(name, reference, required=required, has_default=default))
             else:
-                bindings.append(Binding(name, literal=value))
+                bindings.append(Binding(name, literal=inputs[name]))
         elif name in steps:
-            bindings.append(Binding(name, step_id=name))
+            bindings.append(Binding(name, name, required=required, has_default=default))
         else:
-            bindings.append(Binding(name, run_input=name))
+            bindings.append(Binding(name, run_input=name, required=required, has_default=default))
     return tuple(bindings)
 
 
-def _upstream(step: Step, bindings: Iterable[Binding], steps: Steps) -> dict[str, None]:
-    """Return the steps that a step needs, in a fixed order and each once."""
-    needed = (*(binding.step_id for binding in bindings), *step.depends_on)
-    return dict.fromkeys(name for name in needed if name is not None and name in steps)
+def _referring(name: str, reference: Reference, *, required: bool, has_default: bool) -> Binding:
+    return Binding(name, reference._step_id, path=reference._path, required=required, has_default=has_default)
 
 
-def _problems(step: Step, steps: Steps) -> list[str]:
-    """Return what is wrong with one step."""
-    problems = []
-    try:
-        step.agent.check()
-    except DefinitionError as error:
-        problems.append(f"Step {step.step_id!r}: {error}")
-    parameters = step.agent.parameters
-    problems += [
-        f"Step {step.step_id!r} uses nothing called {name!r}{nearest(name, parameters)}: "
-        f"its inputs are {', '.join(parameters) or 'none'}."
-        for name in step.inputs
-        if name not in parameters
-    ]
-    problems += [
-        f"Step {step.step_id!r}: its input {name!r} has a step among its items, which is not followed there: "
-        "give the step itself as an input."
-        for name, value in step.inputs.items()
-        if holds_reference(value)
-    ]
-    referred = [reference for value in step.inputs.values() if (reference := as_reference(value)) is not None]
-    problems += [
-        f"Step {step.step_id!r} needs step {name!r}, which the workflow does not have{nearest(name, steps)}."
-        for name in (*(reference._step_id for reference in referred), *step.depends_on)
-        if name not in steps
-    ]
-    used = [(reference._step_id, *reference._path) for reference in referred]
-    if isinstance(step.agent, SimpleAgent):
-        used += [path for path in step.agent.references if path[0] not in step.inputs]
-    problems += [
-        f"Step {step.step_id!r}: {problem}"
-        for path in used
-        if path[0] in steps and (problem := _field_problem(path, steps[str(path[0])].agent))
-    ]
-    return problems
-
-
-def _field_problem(path: Path, agent: Agent) -> str | None:
-    """Return what is wrong with a field of an output, as far as its type is known before it is there."""
-    if len(path) == 1 or not isinstance(agent, SimpleAgent):
+def _condition(step: Step, steps: Steps) -> Condition | None:
+    when = step.when
+    if when is None:
         return None
-    name, field = path[:2]
-    output_type = agent.config.output_type
-    if output_type is None:
-        return f"{name!r} gives text, which has no {field!r}: give its AgentConfig an output_type with that field."
-    known = output_type.model_fields
-    return (
-        None if field in known else f"{name!r} has no {field!r}{nearest(str(field), known)}: it has {', '.join(known)}."
+    if isinstance(when, Reference):
+        return Condition(None, (_referring("when", when, required=True, has_default=False),))
+    return Condition(when, _bindings(when, {}, (), steps))
+
+
+def _upstream(step: Step, bindings: Iterable[Binding], steps: Steps) -> dict[str, bool]:
+    """Return the steps that a step waits for, in a fixed order, each with whether it cannot do without."""
+    needed: dict[str, bool] = {}
+    for binding in bindings:
+        if binding.step_id is not None and binding.step_id in steps:
+            needed[binding.step_id] = needed.get(binding.step_id, False) or binding.required
+    return needed | {name: True for name in step.depends_on if name in steps}
+
+
+def _placed(binding: Binding, position: Mapping[str, int]) -> Binding:
+    if binding.step_id is None:
+        return binding
+    return Binding(
+        binding.name,
+        binding.step_id,
+        position[binding.step_id],
+        binding.path,
+        required=binding.required,
+        has_default=binding.has_default,
     )
+
+
+def _is_short(step: Step, bindings: Sequence[Binding], upstream: Mapping[str, bool]) -> bool:
+    """Return whether a step takes just the whole outputs of the steps that it needs."""
+    if step.when is not None or step.map_over is not None or step.timeout_seconds is not None:
+        return False
+    whole = [binding.step_id for binding in bindings if binding.required and not binding.path]
+    return len(whole) == len(bindings) and whole == list(upstream)

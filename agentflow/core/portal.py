@@ -11,11 +11,12 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
 
-from agentflow.core.errors import DefinitionError, RunInterrupted
+from agentflow.core.errors import DefinitionError, RunInterrupted, mark_interrupted
+from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.result import RunResult
 from agentflow.utils.threads import give_place_back
 
@@ -28,59 +29,156 @@ _thread: threading.Thread | None = None
 _owner_pid: int | None = None
 
 
+class RunHandle:
+    """A run that was started in the background: what `workflow.start()` returns. `await` it, or `wait()` for it.
+
+    Attributes
+    ----------
+    result : what is known so far; it changes while the run goes on.
+    """
+
+    def __init__(self, execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> None:
+        self.result = result
+        self._loop = _own_loop()
+        self._execute = execute
+        self._task: asyncio.Task[RunResult] | None = None
+        self._cancelled = False
+        self._ended = threading.Event()
+        self._watchers: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Start the run."""
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._execute())
+        self._task.add_done_callback(self._end)
+        if self._cancelled:
+            self._task.cancel()
+
+    def _end(self, task: asyncio.Task[RunResult]) -> None:
+        if not task.cancelled():
+            task.exception()  # nobody may ask for it, and that is no mistake: the result has it
+        with self._lock:
+            self._ended.set()
+            watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._ended.is_set()
+
+    def cancel(self) -> None:
+        """Interrupt the run: nothing more is sent, and what was finished is kept."""
+        self._cancelled = True
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+    def wait(self) -> RunResult:
+        """Wait for the end of the run and return its result; an interrupt cancels it.
+
+        Raises
+        ------
+        WorkflowError
+            A step failed or the time was up.
+        RunInterrupted
+            Ctrl-C, the kernel's stop button, or `cancel()`. A second interrupt is a plain `KeyboardInterrupt` at once.
+        SystemExit
+            With 143: the process was told to terminate (SIGTERM).
+        """
+        _refuse_own_thread()
+        return self._wait()
+
+    def _wait(self, before: Callable[[], None] = lambda: None) -> RunResult:
+        """Wait for the end; `before` is called once an interrupt would reach the run."""
+
+        def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+            if self._cancelled:
+                raise KeyboardInterrupt
+            self.cancel()
+
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGINT, on_interrupt) if on_main_thread else None
+        try:
+            with Interruptible(self.cancel):
+                before()
+                give_place_back()
+                waited = 0.0
+                while not self._ended.wait(WAIT_SECONDS) and waited < FLUSH_SECONDS:
+                    waited += WAIT_SECONDS if self._cancelled else 0.0
+        finally:
+            if on_main_thread:
+                signal.signal(signal.SIGINT, previous or signal.default_int_handler)
+            if not self.done:
+                self.cancel()
+        exit_if_terminated()
+        return self._outcome()
+
+    def _outcome(self) -> RunResult:
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            raise RunInterrupted(self.result)
+        return self._task.result()
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> RunResult:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended.set)
+
+        with self._lock:
+            if self.done:
+                wake()
+            else:
+                self._watchers.append(wake)
+        try:
+            await ended.wait()
+            return self._outcome()
+        except asyncio.CancelledError as error:
+            self.cancel()
+            mark_interrupted(error, self.result)
+            raise
+        except RunInterrupted:  # a KeyboardInterrupt would end the caller's loop
+            cancelled = asyncio.CancelledError()
+            mark_interrupted(cancelled, self.result)
+            raise cancelled from None
+
+    def __repr__(self) -> str:
+        return repr(self.result)
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()
+
+
+def start(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunHandle:
+    """Run a coroutine on AgentFlow's own loop, in the background; parameters as for `run`."""
+    handle = RunHandle(execute, result)
+    handle.begin()
+    return handle
+
+
 def run(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunResult:
-    """Run a coroutine on AgentFlow's own loop and wait for it.
+    """Run a coroutine on AgentFlow's own loop and wait for it; errors as for `RunHandle.wait`.
 
     Parameters
     ----------
     execute : makes the coroutine.
     result : what it fills while it runs; an interrupt carries it.
-
-    Raises
-    ------
-    DefinitionError
-        Called from a step of another run, which would wait for itself.
-    RunInterrupted
-        Ctrl-C or the kernel's stop button: the run was cancelled. A second one is a plain `KeyboardInterrupt` at once.
     """
-    loop = _own_loop()
+    _refuse_own_thread()
+    handle = RunHandle(execute, result)
+    return handle._wait(before=handle.begin)
+
+
+def _refuse_own_thread() -> None:
     if threading.current_thread() is _thread:
         raise DefinitionError("run() was called inside a step.", fix="Use `await workflow.execute(...)` there.")
-    ended = threading.Event()
-    interrupted = threading.Event()
-    task: asyncio.Task[RunResult] | None = None
-
-    def start() -> None:
-        nonlocal task
-        task = loop.create_task(execute())
-        task.add_done_callback(lambda _: ended.set())
-
-    def cancel() -> None:
-        if task is not None:
-            task.cancel()
-
-    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        loop.call_soon_threadsafe(cancel)
-
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGINT, on_interrupt) if on_main_thread else None
-    try:
-        give_place_back()
-        loop.call_soon_threadsafe(start)
-        waited = 0.0
-        while not ended.wait(WAIT_SECONDS) and waited < FLUSH_SECONDS:
-            waited += WAIT_SECONDS if interrupted.is_set() else 0.0
-    finally:
-        if on_main_thread:
-            signal.signal(signal.SIGINT, previous or signal.default_int_handler)
-        if not ended.is_set():
-            loop.call_soon_threadsafe(cancel)
-    if task is None or not task.done() or task.cancelled():
-        raise RunInterrupted(result)
-    return task.result()
 
 
 def _own_loop() -> asyncio.AbstractEventLoop:

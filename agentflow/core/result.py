@@ -29,7 +29,7 @@ from agentflow.core.events import (
     StepStarted,
 )
 from agentflow.core.model import Attempt, Reply, Usage
-from agentflow.core.outputs import Outputs, loaded
+from agentflow.core.outputs import Outputs, gathered, loaded
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -165,12 +165,23 @@ class RunResult:
 
     def _run_started(self, event: RunStarted) -> None:
         self.status, self.error = "running", None
-        if event.resumed:  # everything else is as the journal had it; time goes on from the first start
-            self._started = event.at - (datetime.now(UTC) - self.started_at).total_seconds()
+        if event.resumed:
+            self._run_resumed(event)
             return
         self.run_id, self.workflow, self.started_at = event.run_id, event.workflow, event.started_at
         self.rows = {step_id: StepRow(step_id) for step_id in event.step_ids}
         self._started = event.at
+
+    def _run_resumed(self, event: RunStarted) -> None:
+        """Go on with the rows as the journal had them; time goes on from the first start."""
+        self._started = event.at - (event.started_at - self.started_at).total_seconds()
+        before = self.rows  # of steps that the workflow no longer has the bill remains
+        self.rows = {step_id: before.get(step_id) or StepRow(step_id) for step_id in event.step_ids} | before
+        for step_id in event.again:
+            row = self.rows[step_id]
+            row.own_attempts, row.own_replies = row.attempts, row.replies
+            row.status, row.kept_output, row.items, row.inner = StepStatus.NOT_RUN, None, None, None
+            self.outputs.pop(step_id, None)
 
     def _step_mapped(self, event: StepMapped) -> None:
         row = self.rows[event.step_id]
@@ -212,7 +223,7 @@ class RunResult:
         row.error = event.error
         self._end(row, StepStatus.FAILED, event.at)
         if event.item is None and row.items is not None:  # what was answered is kept
-            row.kept_output = [item.output for item in row.items]
+            row.kept_output = gathered(item.kept_output for item in row.items)
             self.outputs[event.step_id] = row.kept_output
 
     def _nested_event(self, event: NestedEvent) -> None:
@@ -235,6 +246,12 @@ class RunResult:
     def _end(self, row: StepRow, status: StepStatus, at: float) -> None:
         row.status = status
         row.latency_ms = (at - self._started) * 1000 - (row.started_ms or 0.0)
+
+    def replace_output(self, step_id: str, item: int | None, output: Any) -> None:
+        """Keep something else in the place of an output."""
+        self.row(step_id, item).kept_output = output
+        if item is None:
+            self.outputs[step_id] = output
 
     def drop_output(self, step_id: str) -> None:
         """Forget what a step returned; its row stays."""

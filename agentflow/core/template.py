@@ -2,7 +2,8 @@
 
 `{name}`, `{name.field}` and `{name[0]}` are placeholders. Every other brace is text, so JSON in a prompt needs no
 escaping, and `{{name}}` is the literal `{name}`. Values are never scanned again, and a lookup goes through mappings,
-sequences, pydantic fields and dataclass fields only: a prompt reaches no other attribute of a Python object.
+sequences, pydantic fields and dataclass fields only: a prompt reaches no other attribute of a Python object. An image
+or a document (`core/content.py`) becomes a block of its own, where its placeholder stands.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from agentflow.core.content import Attachment, Content, attached
 from agentflow.core.errors import InputError, nearest
 
 Path = tuple[str | int, ...]
@@ -47,18 +49,49 @@ class Template:
         """What the placeholders refer to, such as ``("name", "field", 0)``."""
         return tuple(piece for piece in self._pieces if isinstance(piece, tuple))
 
-    def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text with every placeholder replaced.
+    def fill(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the pieces of the text, with the values where the placeholders were; nothing is read yet.
+
+        A value that is None, which an optional input may be, has no parts to be missing.
 
         Raises
         ------
         InputError
             A field or an index is not there; the message names the ones that are.
         """
-        return "".join(
-            piece if isinstance(piece, str) else as_text(look_up(values[str(piece[0])], piece[1:], of=str(piece[0])))
-            for piece in self._pieces
-        )
+        return [piece if isinstance(piece, str) else _value(values, piece) for piece in self._pieces]
+
+    def render(self, values: Mapping[str, Any]) -> Content:
+        """Return the text with every placeholder replaced; in blocks, where a value is an image or a document.
+
+        Raises
+        ------
+        InputError
+            A field or an index is not there, or a file cannot be read or is none that Bedrock takes.
+        """
+        return as_content(self.fill(values))
+
+
+def as_content(pieces: Iterable[Any]) -> Content:
+    """Return what a filled template says: plain text, or texts and attachments in order. Reads files.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or is none that Bedrock takes.
+    """
+    content: list[str | Attachment] = []
+    text = ""
+    for piece in pieces:
+        if items := attached(piece):
+            content += [text] if text.strip() else []  # Bedrock refuses a block of blanks
+            content += map(Attachment.of, items)
+            text = ""
+        else:
+            text += as_text(piece)
+    if not content:
+        return text
+    return (*content, text) if text.strip() else tuple(content)
 
 
 def _parse(text: str) -> list[str | Path]:
@@ -71,6 +104,12 @@ def _parse(text: str) -> list[str | Path]:
         pieces.append(f"{{{literal}}}" if literal else parse_reference(reference))
     pieces.append(text[end:])
     return [piece for piece in pieces if piece]
+
+
+def _value(values: Mapping[str, Any], path: Path) -> Any:
+    name = str(path[0])
+    value = values[name]
+    return None if value is None else look_up(value, path[1:], of=name)
 
 
 def parse_reference(reference: str) -> Path:
@@ -119,11 +158,25 @@ def _described(value: Any) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as it stands in a prompt: text as it is, an enum's value, anything structured as JSON."""
+    """Return a value as it stands in a prompt: text as it is, an enum's value, anything structured as JSON, None as "".
+
+    Raises
+    ------
+    InputError
+        Something structured holds what JSON cannot say, such as the bytes of an image.
+    """
+    if value is None:
+        return ""
     if isinstance(value, Enum):
         return as_text(value.value)
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping | BaseModel | list | tuple | set | bool) or dataclasses.is_dataclass(value):
-        return json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
+        try:
+            return json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
+        except ValueError as error:  # bytes that are no text, or a structure that contains itself
+            raise InputError(
+                f"A value of type {type(value).__name__} cannot be put into a prompt: {error}.",
+                fix="Give an image or a document a placeholder of its own, such as {photo}.",
+            ) from error
     return str(value)

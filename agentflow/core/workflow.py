@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentflow.core import portal
+from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, as_agent
 from agentflow.core.config import WorkflowConfig
+from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
-from agentflow.core.errors import DefinitionError
-from agentflow.core.events import Event, RunFinished
-from agentflow.core.interrupts import prompt_interrupts
+from agentflow.core.errors import DefinitionError, mark_interrupted
+from agentflow.core.events import Event, RunFinished, StepScope, current_step
+from agentflow.core.fingerprint import fingerprints
+from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
+from agentflow.core.portal import RunHandle
+from agentflow.core.readers import Reader, ReaderThread
+from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
+from agentflow.core.resume import Resumption, begin_journal, prepare_resumption
 from agentflow.core.step import Reference, Step, as_reference
+from agentflow.utils.env import setting
 
 
 class Workflow:
@@ -56,16 +66,23 @@ class Workflow:
         self.steps: dict[str, Step] = {}
         self.last_result: RunResult | None = None
         self._plan: Plan | None = None
+        self._identity: tuple[Mapping[str, str], str | None] | None = None
+        self._version = 0
+        self._inner: list[Workflow] = []
+        self._planned: tuple[Any, ...] = ()
+        self._readers: dict[Reader, ReaderThread] = {}
+        cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
+        self._most_active = cap.whole_number(at_least=1) if cap.value else None
 
     def add_step(
         self,
         step_id: str,
-        agent: Agent | Callable[..., Any] | Workflow,
+        agent: Agent | Workflow | Callable[..., Any],
         inputs: Mapping[str, Any] | None = None,
         *,
         depends_on: Step | str | Sequence[Step | str] = (),
-        when: Agent | Callable[..., Any] | Step | Reference | None = None,
-        map_over: str | None = None,
+        when: Step | Reference | Callable[..., Any] | None = None,
+        map_over: str | Step | Reference | None = None,
         optional: str | Sequence[str] = (),
         timeout_seconds: float | None = None,
     ) -> Step:
@@ -74,61 +91,154 @@ class Workflow:
         Parameters
         ----------
         step_id : the name that other steps use for its output.
-        agent : a `SimpleAgent`, a Python function, or any object with the `Agent` protocol.
+        agent : a `SimpleAgent`, a Python function, another `Workflow`, or any object with the `Agent` protocol.
         inputs : values given by hand, by parameter: a `Step`, `step.field` or `step[0]` is a reference, anything else
-            is a literal value.
+            is a literal value. A path of a file, or the bytes of an image, is shown to the model as such.
         depends_on : steps that have to end before this one starts, though it uses nothing of them.
+        when : whether the step is wanted: a function, whose parameters are bound by name as those of a step, or a
+            `step.field` that counts as true or false. A step that is not wanted is skipped, and so is every step that
+            needs it, unless that declares the input as optional.
+        map_over : a parameter that is given a list. The step runs once for each item, all at the same time, and its
+            output is the list of what they returned, in order. All items run to their end, also where some fail; then
+            the step fails, with None in the place of each of those. A step or `step.field` stands for the parameter
+            that is bound to it.
+        optional : parameters that the step can do without, as are those of a function that have a default: for one
+            that is not there, since its step was skipped or failed, it gets the default, or None (no text in a prompt).
+        timeout_seconds : the longest that the step, or each item of it, may take; None is no limit of its own.
 
         Raises
         ------
         DefinitionError
-            The id is empty, or the agent is nothing that can be run.
+            The id is empty, or an argument is nothing that can be used.
         """
         if not isinstance(step_id, str) or not step_id:
             raise DefinitionError(f"{step_id!r} is no id of a step.", fix="Give the name that other steps use for it.")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise DefinitionError(f"Step {step_id!r}: its inputs are no mapping.", fix="Give inputs={'name': value}.")
+        if timeout_seconds is not None and not (
+            isinstance(timeout_seconds, int | float) and 0 < timeout_seconds < float("inf")
+        ):
+            raise DefinitionError(
+                f"Step {step_id!r}: timeout_seconds={timeout_seconds!r} is no time.", fix="Give seconds above 0."
+            )
         others = [depends_on] if isinstance(depends_on, Step | str) else depends_on
-        earlier = tuple(other.step_id if isinstance(other, Step) else other for other in others)
+        runs = WorkflowAgent(agent, within=self) if isinstance(agent, Workflow) else as_agent(agent)
         step = Step(
             step_id,
-            WorkflowAgent(agent) if isinstance(agent, Workflow) else as_agent(agent),
+            runs,
             dict(inputs or {}),
-            earlier,
-            when=None if when is None else as_reference(when) or as_agent(when),  # type: ignore[arg-type]
-            map_over=map_over,
-            optional=(optional,) if isinstance(optional, str) else tuple(optional),
-            timeout_seconds=timeout_seconds,
+            tuple(other.step_id if isinstance(other, Step) else other for other in others),
+            None if when is None else as_reference(when) or as_agent(when),  # type: ignore[arg-type]  # no Step any more
+            _mapped_parameter(step_id, map_over, runs, inputs or {}),
+            (optional,) if isinstance(optional, str) else tuple(optional),
+            timeout_seconds,
         )
         self.steps[step_id] = step
         self._plan = None
+        self._version += 1
         return step
+
+    def add_reader(self, reader: Reader) -> None:
+        """Have every event of this workflow's runs given to a reader, as `reader(event, result)`.
+
+        A reader has a thread of its own: one that is slow or raises neither stops nor slows a run. Its failures are
+        counted in `result.reader_failures`, and the first is told in `result.warnings`.
+        """
+        self._readers.setdefault(reader, ReaderThread(reader))
+
+    def remove_reader(self, reader: Reader) -> None:
+        """Give a reader no more events; does nothing where it is none."""
+        self._readers.pop(reader, None)
 
     @property
     def inputs(self) -> Mapping[str, bool]:
         """The inputs of a run: the names that are no steps, each with whether it is required."""
         return {name: bool(users) for name, users in run_inputs(self.steps).items()}
 
-    def validate(self) -> None:
-        """Check that the workflow can run as it is written. Calls nothing.
+    def validate(self, /, **inputs: Any) -> None:
+        """Check that the workflow can run as it is written, and with some inputs where any are given. Calls nothing.
 
         Raises
         ------
         DefinitionError
             With everything that is wrong in `problems`; a `CycleError` where that is steps that wait for each other.
+        InputError
+            The workflow is right, but not the inputs.
         """
-        compile_plan(self.config.name, self.steps)
+        plan = compile_plan(self.config.name, self.steps)
+        if inputs:
+            plan.check_inputs(inputs)
 
     _validate_workflow = validate  # the operation runbook's name for it
 
-    def _prepare(self, inputs: Mapping[str, Any], reader: Callable[[Event], None] | None = None) -> Run:
-        """Return a run that has everything it needs; nothing was called."""
-        if self._plan is None:
+    @property
+    def plan(self) -> Plan:
+        """The plan of the steps as they are now.
+
+        Raises
+        ------
+        DefinitionError
+            As for `validate()`.
+        """
+        if self._plan is None or (self._inner and self._versions() != self._planned):
             self._plan = compile_plan(self.config.name, self.steps)
-        self._plan.check_inputs(inputs)
-        run = Run(self._plan, self.config, inputs, reader)
+            self._identity = None
+            self._inner = [step.agent.workflow for step in self.steps.values() if isinstance(step.agent, WorkflowAgent)]
+            self._planned = self._versions()
+        return self._plan
+
+    def _versions(self) -> tuple[Any, ...]:
+        """Return what differs when this workflow, or one that is a step of it, was changed."""
+        return (self._version, *(inner._versions() for inner in self._inner))
+
+    @property
+    def identity(self) -> tuple[Mapping[str, str], str | None]:
+        """The fingerprint of each step, and the definition as JSON where it holds prompts only, as the journal has."""
+        self.plan  # noqa: B018 - forgets the identity where a step was changed
+        if self._identity is None:
+            self._identity = fingerprints(self.steps), definition_json(self)
+        return self._identity
+
+    def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = ()) -> Run:
+        """Return a run that has everything it needs; nothing was called."""
+        plan = self.plan
+        plan.check_inputs(inputs)
+        recording = Recording(taps=self._taps(taps))
+        run_id = f"r-{os.urandom(6).hex()}"
+        begin = partial(begin_journal, recording, run_id, self, inputs) if self.config.journal else None
+        run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
         self.last_result = run.result
         return run
+
+    def _taps(self, others: Sequence[Tap]) -> Sequence[Tap]:
+        return (*(thread.take for thread in self._readers.values()), *others) if self._readers else others
+
+    def nested_run(self, inputs: Mapping[str, Any], parent: StepScope | None) -> Run:
+        """Return a run of this workflow as a step of another run, whose journal and result it shares."""
+        if parent is None:
+            return self._prepare(inputs)
+        recording = Recording(parent=parent)
+        return Run(self.plan, self.config, inputs, recording, run_id=parent.run.result.run_id)
+
+    async def _admitted(self, run: Run) -> RunResult:
+        """Run as soon as the process may have one more active workflow; one inside of a step has a place already."""
+        if self._most_active is None or current_step.get() is not None:
+            return await run.execute()
+        with Interruptible():
+            await active_workflows.enter(self._most_active)
+        try:
+            return await run.execute()
+        finally:
+            active_workflows.leave()
+
+    async def _run_here(self, run: Run) -> RunResult:
+        """Run on the caller's loop, where signals reach the run."""
+        try:
+            return await (run.execute() if self._most_active is None else self._admitted(run))
+        except asyncio.CancelledError as error:
+            exit_if_terminated()
+            mark_interrupted(error, run.result)
+            raise
 
     async def execute(self, /, **inputs: Any) -> RunResult:
         """Run the workflow on the caller's event loop.
@@ -139,50 +249,65 @@ class Workflow:
 
         Raises
         ------
-        DefinitionError, InputError
-            The workflow or the inputs are wrong; nothing was called.
+        DefinitionError, InputError, JournalError
+            The workflow or the inputs are wrong, or the journal cannot be opened; nothing was called.
         WorkflowError
             A step failed or the time was up; its `result` has everything that was finished.
         asyncio.CancelledError
-            The caller's task was cancelled; `last_result` has everything that was finished.
+            The caller's task was cancelled; its `result`, as `last_result`, has everything that was finished.
         """
-        run = self._prepare(inputs)
-        with prompt_interrupts():
-            return await run.execute()
+        return await self._run_here(self._prepare(inputs))
 
     def run(self, /, **inputs: Any) -> RunResult:
         """Run the workflow and wait for its end: in a script, a notebook cell or papermill.
 
         Raises
         ------
-        DefinitionError, InputError
-            The workflow or the inputs are wrong; nothing was called.
+        DefinitionError, InputError, JournalError
+            The workflow or the inputs are wrong, or the journal cannot be opened; nothing was called.
         WorkflowError
             A step failed or the time was up; its `result` has everything that was finished.
         RunInterrupted
             Ctrl-C or the kernel's stop button; its `result` has everything that was finished.
         """
         run = self._prepare(inputs)
-        return portal.run(run.execute, run.result)
+        return portal.run(partial(self._admitted, run), run.result)
+
+    def start(self, /, **inputs: Any) -> RunHandle:
+        """Start a run in the background and return at once.
+
+        Returns
+        -------
+        RunHandle
+            `.result` is what is known so far, `.done` whether it has ended; `.wait()` or `await` waits for the end,
+            with the errors of `run()`; `.cancel()` interrupts it.
+
+        Raises
+        ------
+        DefinitionError, InputError
+            The workflow or the inputs are wrong; nothing was called.
+        """
+        run = self._prepare(inputs)
+        return portal.start(partial(self._admitted, run), run.result)
 
     async def stream(self, /, **inputs: Any) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`.
 
         Raises
         ------
-        DefinitionError, InputError, WorkflowError
+        DefinitionError, InputError, JournalError, WorkflowError
             As `execute()`; a `WorkflowError` comes after the last event. Leaving the loop early cancels the run.
         """
-        events: asyncio.Queue[Event] = asyncio.Queue()
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def read(event: Event) -> None:
+        def tap(event: Event, _result: RunResult) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
-        run = asyncio.create_task(self._prepare(inputs, read).execute())
+        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap])))
+        run.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while True:
-                event = await events.get()
+            while (event := await events.get()) is not None:
                 yield event
                 if isinstance(event, RunFinished):
                     break
@@ -192,6 +317,46 @@ class Workflow:
                 run.cancel()
                 await asyncio.wait([run])
 
+    async def resume(self, run_id: str, /, *, accept_changes: bool = False, **inputs: Any) -> RunResult:
+        """Go on with a run that was stopped, also in another process that has built the same workflow.
+
+        Finished steps are taken from the journal, Python steps among them; of the others, only calls that were not
+        answered are sent. A run that has ended well is returned as it is.
+
+        Parameters
+        ----------
+        run_id : as `agentflow.runs()` lists it.
+        accept_changes : run the steps that were changed since, and all that need them, again.
+        **inputs : those that the journal does not have, since they cannot be kept, secrets among them.
+
+        Raises
+        ------
+        RunNotFoundError
+            The journal has no such run.
+        ResumeError
+            The run is still going on, or the workflow was changed; `changed` lists the steps.
+        InputError
+            An input that the journal does not have was not given.
+        WorkflowError, asyncio.CancelledError, JournalError
+            As for `execute()`.
+        """
+        resumption: Resumption = await prepare_resumption(self, run_id, inputs, accept_changes=accept_changes)
+        self.last_result = resumption.past.result
+        if resumption.journal is None:
+            return resumption.past.result
+        recording = Recording(past=resumption.past, taps=self._taps(()))
+        recording.journal = resumption.journal
+        run = Run(
+            self.plan,
+            self.config,
+            resumption.past.inputs,
+            recording,
+            run_id=run_id,
+            waiting=Interruptible(),
+            again=resumption.again,
+        )
+        return await self._run_here(run)
+
     def to_yaml(self, path: Path | str | None = None) -> str:
         """Return the workflow as YAML text, and write it to a file where a path is given.
 
@@ -200,8 +365,6 @@ class Workflow:
         DefinitionError
             Something cannot be written, such as a function that has no import path; `problems` lists all of it.
         """
-        from agentflow.core.definition import to_yaml
-
         return to_yaml(self, path)
 
     @classmethod
@@ -220,10 +383,30 @@ class Workflow:
         DefinitionError
             The file cannot be read, or does not describe a workflow; `problems` lists all that is wrong.
         """
-        from agentflow.core.definition import from_yaml
-
         return from_yaml(source, bedrock_client=bedrock_client)
 
     def __repr__(self) -> str:
         takes = ", ".join(self.inputs) or "nothing"
         return f"Workflow({self.config.name!r}, steps: {', '.join(self.steps) or 'none'}; takes: {takes})"
+
+
+def _mapped_parameter(
+    step_id: str, map_over: str | Step | Reference | None, agent: Agent, inputs: Mapping[str, Any]
+) -> str | None:
+    """Return the parameter that a step is mapped over."""
+    reference = as_reference(map_over)
+    if reference is None:
+        if map_over is None or isinstance(map_over, str):
+            return map_over
+        raise DefinitionError(
+            f"Step {step_id!r}: map_over={map_over!r} is no parameter.",
+            fix="Give the name of the parameter that takes an item, and the list itself in inputs.",
+        )
+    for name in agent.parameters:
+        bound = as_reference(inputs[name]) if name in inputs else Reference(name)
+        if bound is not None and (bound._step_id, bound._path) == (reference._step_id, reference._path):
+            return name
+    raise DefinitionError(
+        f"Step {step_id!r} has no parameter that is bound to {reference!r}, which it is to be mapped over.",
+        fix=f"Give inputs={{'NAME': {reference!r}}} and map_over='NAME', with the parameter that takes an item.",
+    )

@@ -50,7 +50,8 @@ class _Document(_Part):
     title: str | None = None
 
     def as_text(self) -> str:
-        return document_note(self.title or "without a title")
+        media_type = str(self.source.get("media_type", "text"))
+        return document_note(self.title or "without a title", media_type.rpartition("/")[2])
 
 
 class _ToolUse(_Part):

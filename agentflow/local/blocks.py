@@ -9,8 +9,6 @@ from typing import Any
 
 from agentflow.local.errors import invalid
 
-IMAGE_NOTE = "[image: this local model cannot see images]"
-
 #: How a file of each image format begins; WebP's four bytes of size lie between its two marks.
 _IMAGE_MARKS = {
     "png": (b"\x89PNG\r\n\x1a\n", b""),
@@ -36,12 +34,12 @@ def image_note(image_format: str, data: str) -> str:
         head = b""
     if not (head.startswith(start) and head.endswith(end)):
         raise invalid(f"The provided image does not match the specified image format: {image_format}.")
-    return IMAGE_NOTE
+    return f"[an image ({image_format}) is attached, which this model cannot see]"
 
 
-def document_note(name: str) -> str:
+def document_note(name: str, document_format: str) -> str:
     """Return what stands for a document."""
-    return f"[document {name}: this local model cannot read documents]"
+    return f"[a document ({document_format}) is attached, which this model cannot read: {name}]"
 
 
 def tool_use_text(name: str, tool_input: Any) -> str:

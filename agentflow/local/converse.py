@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,9 @@ from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
 from agentflow.local.errors import invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.shapes import check
+
+# An underscore passes, though Bedrock's own message does not name it.
+_DOCUMENT_NAME = re.compile(r"(?!.*\s\s)[\w()\[\]\s-]+", re.ASCII | re.DOTALL)
 
 
 def parse(body: object, _model: ServedModel) -> ChatRequest:
@@ -118,7 +122,29 @@ def _turns(fields: Mapping[str, Any]) -> tuple[Turn, ...]:
                 "alternates between user and assistant roles and try again."
             )
         turns.append(Turn(message["role"], _message_text(message["content"], number, "toolConfig" in fields)))
+    _check_documents([message["content"] for message in messages])
     return tuple(turns)
+
+
+def _check_documents(contents: Iterable[Iterable[Mapping[str, Any]]]) -> None:
+    """Refuse documents with a name that Bedrock does not take, or without a text beside them."""
+    earlier: set[str] = set()
+    for blocks in contents:
+        names = [block["document"]["name"] for block in blocks if block.get("document")]
+        if names and not any(block.get("text") for block in blocks):
+            raise invalid("A text block must be included when using documents.")
+        for name in names:
+            if not _DOCUMENT_NAME.fullmatch(name):
+                raise invalid(
+                    "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, "
+                    "parentheses, and square brackets. The name can't contain more than one consecutive whitespace "
+                    "character. Check that the file name conforms to these restrictions and retry your request."
+                )
+            if name in earlier:
+                raise invalid(
+                    "Messages can't contain duplicate document names. Rename the document and retry your request."
+                )
+            earlier.add(name)
 
 
 def _message_text(blocks: Iterable[Mapping[str, Any]], number: int, has_tools: bool) -> str:
@@ -165,7 +191,7 @@ _TEXT_OF_BLOCK: Mapping[str, Callable[[Any], str]] = {
     "text": str,
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "image": _image_text,
-    "document": lambda document: document_note(document["name"]),
+    "document": lambda document: document_note(document["name"], document.get("format") or "of no format"),
     "toolUse": lambda call: tool_use_text(call["name"], call["input"]),
     "toolResult": _tool_result_text,
     "guardContent": lambda guarded: _present(guarded.get("text")).get("text", ""),

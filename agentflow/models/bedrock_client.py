@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from agentflow.core.content import Attachment, Content
 from agentflow.core.errors import DefinitionError
-from agentflow.core.model import DEFAULT_MAX_TOKENS, Reply, Request
+from agentflow.core.model import DEFAULT_MAX_TOKENS, Reply, Request, Turn
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call, Route
 from agentflow.models.catalog import ModelType, load_catalog
@@ -104,34 +105,41 @@ class BedrockClient:
     async def invoke(
         self,
         model: str | None,
-        prompt: str,
+        prompt: str | Sequence[str | Attachment],
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         system: str | None = None,
         temperature: float | None = None,
         stop_sequences: Sequence[str] = (),
         output_schema: Mapping[str, Any] | None = None,
+        turns: Sequence[Turn] = (),
     ) -> Reply:
         """Ask a model and return its whole answer.
 
         Parameters
         ----------
         model : a `ModelType`, an alias (`haiku`), a Bedrock id, profile or ARN; None is the catalog's fast model.
-        prompt : the user's message.
+        prompt : the user's message: text, or a list of texts and attachments, such as
+            ``["What is this?", Attachment.of(path)]``.
         max_tokens : the most tokens of the answer.
         system : the system prompt.
         temperature : 0 to 1.
         stop_sequences : texts that end the answer.
         output_schema : a JSON schema for the answer, whose text is then JSON.
+        turns : the conversation so far, user and assistant in turn.
 
         Raises
         ------
+        InputError
+            The prompt is nothing that Bedrock takes; nothing was sent.
         UnknownModelError
             The name is no model; nothing was sent.
         ModelCallError
             The call failed, after its retries; the subclass says how, and the message what to do.
         """
-        request = Request(prompt, max_tokens, system, temperature, _texts(stop_sequences), output_schema)
+        request = Request(
+            _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
+        )
         return await self.answer(model, request)
 
     async def answer(self, model: str | None, request: Request) -> Reply:
@@ -146,13 +154,14 @@ class BedrockClient:
     def stream(
         self,
         model: str | None,
-        prompt: str,
+        prompt: str | Sequence[str | Attachment],
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         system: str | None = None,
         temperature: float | None = None,
         stop_sequences: Sequence[str] = (),
         output_schema: Mapping[str, Any] | None = None,
+        turns: Sequence[Turn] = (),
     ) -> ReplyStream:
         """Ask a model and return its answer as a stream of text; parameters and errors as for `invoke`.
 
@@ -163,11 +172,17 @@ class BedrockClient:
         ...     print(text, end="")
         >>> stream.reply.usage   # doctest: +SKIP
         """
-        request = Request(prompt, max_tokens, system, temperature, _texts(stop_sequences), output_schema)
+        request = Request(
+            _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
+        )
         return ReplyStream(Call(self._route, model, request))
 
     def __repr__(self) -> str:
         return f"BedrockClient({self.region!r}, endpoint={self.endpoint_url or 'Amazon Bedrock'})"
+
+
+def _content(prompt: str | Sequence[str | Attachment]) -> Content:
+    return tuple(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
 
 
 def _texts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
-from agentflow.core.events import report_attempt, report_reply
+from agentflow.core.events import current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
@@ -52,6 +53,7 @@ class Call:
         self.shown = False  # text has reached the caller: a retry would show it twice
         self._route = route
         self._request = request
+        self._scope = current_step.get()
         self._attempts: list[Attempt] = []
         self._queue_ms = 0.0
 
@@ -69,6 +71,9 @@ class Call:
             before_sleep=self._before_retry,
             reraise=True,
         )
+        scope = self._scope
+        if scope is not None and scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
+            return kept  # answered before the run was stopped: it is in the run's record, and was paid
         try:
             return await retrying(self._attempt, send)
         except _AttemptFailed as failed:
@@ -77,25 +82,43 @@ class Call:
 
     async def _attempt(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
         link = self._route.link
-        queued = picked_up = time.perf_counter()
+        earlier = tuple(self._attempts)
+        number = len(earlier) + 1
+        queued = time.perf_counter()
         sent: float | None = None
         started_at = datetime.now(UTC)
-
-        def work() -> Answered:
-            nonlocal picked_up, sent, started_at
-            picked_up = time.perf_counter()
-            boto_client = link.client()
-            sent, started_at = time.perf_counter(), datetime.now(UTC)
-            return send(boto_client, self._arguments())
-
-        number = len(self._attempts) + 1
+        given_up = False
 
         def elapsed_ms() -> float:
             return (time.perf_counter() - (sent or queued)) * 1000
 
+        def work() -> Reply:
+            nonlocal sent, started_at
+            queue_ms = self._queue_ms + elapsed_ms()
+            boto_client = link.client()
+            if self._scope is not None and not earlier:
+                self._scope.run.wait_until_durable()  # the journal has the run before anything is paid for it
+            if given_up:
+                raise _GivenUp
+            sent, started_at = time.perf_counter(), datetime.now(UTC)
+            answered = send(boto_client, self._arguments())
+            latency_ms, metadata = elapsed_ms(), answered.metadata
+            attempt = Attempt(
+                number,
+                started_at,
+                latency_ms,
+                http_status=metadata["HTTPStatusCode"],
+                request_id=metadata.get("RequestId"),
+            )
+            reply = self._reply(answered, (*earlier, attempt), latency_ms, queue_ms)
+            if self._scope is not None:  # here, and not after the wait: that may have been cancelled
+                self._scope.run.keep_answer(self._scope, self.key, self._request, reply)
+            return reply
+
         try:
-            answered = await link.pool.run(work)
+            reply = await link.pool.run(work)
         except asyncio.CancelledError:
+            given_up = True
             if sent is not None:  # it may still be answered, and billed
                 self._report(Attempt(number, started_at, elapsed_ms(), error_code=ABANDONED))
             raise
@@ -114,23 +137,24 @@ class Call:
             if isinstance(explained, EndpointError):
                 link.reconnect()
             raise _AttemptFailed(attempt, explained) from error
-        latency_ms = elapsed_ms()
-        self._queue_ms += (picked_up - queued) * 1000
-        metadata = answered.metadata
-        attempt = Attempt(
-            number, started_at, latency_ms, http_status=metadata["HTTPStatusCode"], request_id=metadata.get("RequestId")
-        )
-        self._report(attempt)
-        reply = self._reply(answered, latency_ms)
+        self._queue_ms = reply.queue_ms
+        self._report(reply.attempts[-1])
         report_reply(reply)
         return reply
 
-    def _arguments(self) -> dict[str, Any]:
-        spec = self.resolved.spec
-        body = converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
-        return {"modelId": self.resolved.model_id, **body}
+    @cached_property
+    def key(self) -> str:
+        """What tells this request from every other one, whichever region it is sent to."""
+        return converse.request_key(self.resolved.name, self._body())
 
-    def _reply(self, answered: Answered, latency_ms: float) -> Reply:
+    def _body(self) -> dict[str, Any]:
+        spec = self.resolved.spec
+        return converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"modelId": self.resolved.model_id, **self._body()}
+
+    def _reply(self, answered: Answered, attempts: tuple[Attempt, ...], latency_ms: float, queue_ms: float) -> Reply:
         answer, metadata, ttft_ms = answered
         resolved = self.resolved
         # Only an endpoint on this machine is believed when it says that a local model answered, free of charge.
@@ -145,9 +169,9 @@ class Call:
             usage=answer.usage,
             latency_ms=latency_ms,
             ttft_ms=ttft_ms,
-            queue_ms=self._queue_ms,
-            retry_wait_ms=sum(attempt.wait_ms for attempt in self._attempts),
-            attempts=tuple(self._attempts),
+            queue_ms=queue_ms,
+            retry_wait_ms=sum(attempt.wait_ms for attempt in attempts),
+            attempts=attempts,
             cost_usd=Decimal(0) if local_model else bedrock_usd,
             bedrock_usd=bedrock_usd,
             price_date=load_catalog().prices_dated.isoformat(),
@@ -182,6 +206,10 @@ class _AttemptFailed(Exception):  # noqa: N818 - carries an attempt to the retry
         super().__init__(str(explained))
         self.attempt = attempt
         self.explained = explained
+
+
+class _GivenUp(Exception):  # noqa: N818 - as above; nobody waits for it
+    """The wait for a call was cancelled before it was sent."""
 
 
 def _metadata(error: Exception) -> Mapping[str, Any]:

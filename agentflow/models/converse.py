@@ -5,14 +5,21 @@ Source of the shapes: botocore's service model `bedrock-runtime`, operations Con
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
+from agentflow.core.content import Attachment, Content
 from agentflow.core.model import Request, Usage
 
 ANSWER_TOOL = "answer"
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9()\[\] -]+")  # of a document; the service model says what may be in it
+_LONGEST_NAME = 180  # of 200; the rest is for a number
 
 # What Bedrock's structured output refuses (User Guide, structured-output); pydantic checks the answer for it again.
 _REFUSED_KEYWORDS = frozenset(
@@ -37,22 +44,26 @@ def request_body(request: Request, *, json_schema: bool) -> dict[str, Any]:
 
     Parameters
     ----------
-    json_schema : the model takes an output schema as such; else it goes as a tool that the model has to call.
+    json_schema : the model takes an output schema as such; else it goes as a tool that the model has to call, as does a
+        schema with an object of any keys, which only a tool may have.
     """
     inference: dict[str, Any] = {"maxTokens": request.max_tokens}
     if request.temperature is not None:
-        inference["temperature"] = request.temperature
+        inference["temperature"] = float(request.temperature)
     if request.stop_sequences:
         inference["stopSequences"] = list(request.stop_sequences)
     body: dict[str, Any] = {
-        "messages": [{"role": "user", "content": [{"text": request.prompt}]}],
+        "messages": [
+            *({"role": turn.role, "content": [{"text": turn.text}]} for turn in request.turns),
+            {"role": "user", "content": _blocks(request.prompt)},
+        ],
         "inferenceConfig": inference,
     }
     if request.system:
         body["system"] = [{"text": request.system}]
     if request.output_schema is not None:
         schema = _accepted(request.output_schema)
-        if json_schema:
+        if json_schema and not _has_open_object(schema):
             structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
             body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
         else:
@@ -76,9 +87,59 @@ def _accepted(schema: Any) -> Any:
             accepted[keyword] = {name: _accepted(item) for name, item in value.items()}
         elif keyword not in _REFUSED_KEYWORDS:
             accepted[keyword] = _accepted(value)
-    if accepted.get("type") == "object":
+    if accepted.get("type") == "object" and ("properties" in accepted or not accepted.get("additionalProperties")):
         accepted["additionalProperties"] = False
     return accepted
+
+
+def _has_open_object(schema: Any) -> bool:
+    """Return whether an accepted schema has an object of any keys in it, as a `dict` makes one."""
+    if isinstance(schema, Mapping):
+        return bool(schema.get("additionalProperties")) or any(map(_has_open_object, schema.values()))
+    return isinstance(schema, list) and any(map(_has_open_object, schema))
+
+
+def request_key(model_name: str, body: Mapping[str, Any]) -> str:
+    """Return what tells a request from every other: the SHA-256 of its canonical JSON, in hex digits.
+
+    Parameters
+    ----------
+    model_name : without the prefix of a region, so that it is the same request in all of them.
+    body : what `request_body` returns; in the place of bytes stands their own SHA-256.
+    """
+    canonical = json.dumps(
+        {"model": model_name, "request": body},
+        sort_keys=True,
+        separators=(",", ":"),
+        default=lambda data: {"sha256": hashlib.sha256(data).hexdigest()},
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _blocks(prompt: Content) -> list[dict[str, Any]]:
+    if isinstance(prompt, str):
+        return [{"text": prompt}]
+    names: list[str] = []  # of the documents
+    blocks: list[dict[str, Any]] = []
+    for part in prompt:
+        if isinstance(part, str):
+            blocks.append({"text": part})
+            continue
+        block: dict[str, Any] = {"format": part.format, "source": {"bytes": part.data}}
+        if part.kind == "document":
+            names.append(_document_name(part, names))
+            block["name"] = names[-1]
+        blocks.append({part.kind: block})
+    return blocks
+
+
+def _document_name(document: Attachment, earlier: list[str]) -> str:
+    """Return a name that Bedrock takes: of the right characters, and of no other document of the request."""
+    words = _NOT_IN_A_NAME.sub(" ", document.name).split()
+    name = " ".join(words)[:_LONGEST_NAME].strip(" -")
+    numbered = (f"{name or 'document'}-{number}" for number in count(2 if name else len(earlier) + 1))
+    taken = {other.casefold() for other in earlier}
+    return next(name for name in chain([name] if name else [], numbered) if name.casefold() not in taken)
 
 
 def parse_response(response: Mapping[str, Any]) -> Answer:

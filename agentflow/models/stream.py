@@ -60,6 +60,8 @@ class ReplyStream:
             while (text := await texts.get()) is not None:
                 yield text
             self.reply = await filling
+            if not call.shown and self.reply.text:  # answered before the run was stopped
+                yield self.reply.text
         finally:
             abandoned = True
             filling.cancel()

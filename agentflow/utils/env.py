@@ -25,9 +25,12 @@ VARIABLES: Mapping[str, Variable] = {
     "AWS_REGION": Variable(None, "AWS region of the client"),
     "AWS_DEFAULT_REGION": Variable(None, "AWS region, read where AWS_REGION is not set"),
     "AWS_PROFILE": Variable(None, "profile of the AWS configuration; `default` without such a profile counts as unset"),
+    "AGENTFLOW_HOME": Variable(".agentflow", "folder of the store: every run, what it was asked and answered"),
+    "AGENTFLOW_RETENTION_DAYS": Variable(None, "days after which ended runs are deleted from the store"),
     "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
     "AGENTFLOW_MAX_RETRIES": Variable("3", "retries of a failed model call, beyond its first attempt"),
     "AGENTFLOW_TIMEOUT": Variable("300", "seconds that a workflow may run"),
+    "AGENTFLOW_MAX_ACTIVE_WORKFLOWS": Variable(None, "runs of this process at the same time; the others wait"),
     "BEDROCK_ENDPOINT_URL": Variable(None, "URL of a Bedrock endpoint, or `local` for AgentFlow's own"),
     "BEDROCK_MAX_CONNECTIONS": Variable("10", "model calls in flight at once"),
     "AGENTFLOW_LOCAL_MODEL": Variable("smollm2", "model of the local endpoint: `smollm2`, `scripted` or a .gguf file"),
@@ -60,9 +63,10 @@ class Setting:
         except ValueError:
             number = float("nan")
         if not at_least <= number < float("inf"):
+            default = VARIABLES[self.name].default
             message = (
                 f"{self.name}={self.value} (from {self.source}) is not a number of at least {at_least:g}: "
-                f"set it to one, or remove it for the default {VARIABLES[self.name].default}."
+                f"set it to one, or remove it{f' for the default {default}' if default else ''}."
             )
             raise SettingError(message)
         return number

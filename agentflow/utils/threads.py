@@ -8,7 +8,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
+
+FUNCTION_THREADS = 32
 
 _current = threading.local()  # .place: the pool and the future of the call that a thread runs
 
@@ -100,6 +103,12 @@ class DaemonPool(Executor):
             with self._lock:
                 # Work that was put while every thread was busy is taken next; only a thread without any is idle.
                 self._idle += self._work.empty()
+
+
+@cache
+def function_pool() -> DaemonPool:
+    """Return the threads for sync functions and slow reading; asyncio's own pool has only a few on a small machine."""
+    return DaemonPool(FUNCTION_THREADS, "agentflow-function")
 
 
 def give_place_back() -> None:

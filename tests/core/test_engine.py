@@ -15,9 +15,9 @@ from contextvars import ContextVar
 import pytest
 
 from agentflow import Workflow, WorkflowConfig, WorkflowError
-from agentflow.core.agent import FUNCTION_THREADS
 from agentflow.core.errors import DefinitionError, StepError, WorkflowTimeoutError
 from agentflow.core.events import RunFinished, RunStarted, StepFinished, StepStarted
+from agentflow.utils.threads import FUNCTION_THREADS
 
 
 class Gate:
@@ -61,8 +61,8 @@ async def test_concurrency_is_limited(config: WorkflowConfig, peak: int) -> None
         nonlocal now, highest
         now += 1
         highest = max(highest, now)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
         now -= 1
 
     workflow = Workflow(config)

@@ -4,8 +4,6 @@ import dataclasses
 import enum
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentflow.core.errors import InputError
@@ -62,12 +60,14 @@ def test_names_come_once_in_order_of_appearance() -> None:
     assert Template("{b} {a.x} {b[0]} {a}").names == ("b", "a")
 
 
-@given(st.text(alphabet="{}ab \n\\"), st.text())
-def test_a_value_is_never_scanned_again(text: str, value: str) -> None:
-    """Rendering a value is the same as rendering a mark and putting the value in its place afterwards."""
-    template = Template(text)
-    marked = template.render(dict.fromkeys(template.names, "\0"))
-    assert template.render(dict.fromkeys(template.names, value)) == marked.replace("\0", value)
+def test_none_is_empty_text_and_has_no_parts_but_stays_null_in_json() -> None:
+    template = Template("[{a}] [{a.field[0]}] {row}")
+    assert template.render({"a": None, "row": {"note": None}}) == '[] [] {"note": null}'
+
+
+def test_what_json_cannot_say_is_named() -> None:
+    with pytest.raises(InputError, match=r"type dict cannot be put into a prompt.*a placeholder of its own"):
+        Template("{row}").render({"row": {"photo": b"\x89PNG"}})
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,8 @@ def test_blocks_that_the_model_cannot_read_are_named_in_its_prompt(scripted: End
     echo = text_of(scripted.say("", messages=[{"role": "user", "content": content}]))
     assert echo.splitlines() == [
         "Compare.",
-        "[image: this local model cannot see images]",
-        "[document Report: this local model cannot read documents]",
+        "[an image (png) is attached, which this model cannot see]",
+        "[a document (pdf) is attached, which this model cannot read: Report]",
     ]
 
 

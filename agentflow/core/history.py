@@ -1,0 +1,101 @@
+"""The runs that the journal has: list them, look at one, go on with one, delete old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from agentflow.core import ports
+from agentflow.core.definition import from_definition_json
+from agentflow.core.errors import ResumeError
+from agentflow.core.journal import Journal
+from agentflow.core.result import RunResult
+from agentflow.core.resume import open_journal
+from agentflow.utils.threads import function_pool
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def runs() -> pd.DataFrame:
+    """Return the runs of the journal, newest first, those of other processes among them.
+
+    Returns
+    -------
+    DataFrame, one row a run
+        `run_id, workflow, status, started_at` (UTC)`, duration_ms, steps, finished_steps, attempts, input_tokens,
+        output_tokens, cost_usd, bedrock_usd, error, heartbeat_at` (UTC, every 5 s while it runs)`, memory_mb, pid,
+        host`. A run whose process is gone counts as `interrupted`. Unknown is `<NA>`.
+
+    Raises
+    ------
+    JournalError
+        The journal cannot be read.
+    """
+    frame: pd.DataFrame = ports.load("runs_frame")(_journal().runs())
+    return frame
+
+
+def get_run(run_id: str) -> RunResult:
+    """Return a run of the journal as the result that it is, or has been so far: it shows like a fresh one.
+
+    Raises
+    ------
+    RunNotFoundError
+        There is no such run.
+    JournalError
+        The journal cannot be read.
+    """
+    return _journal().past_run(run_id).result
+
+
+def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] | None = None) -> int:
+    """Delete runs that have ended, with their inputs, outputs and answers, and return how many.
+
+    Parameters
+    ----------
+    older_than_days : the ones that were started before.
+    run_ids : these; with both, those of these that are older.
+
+    Raises
+    ------
+    ValueError
+        Neither was given.
+    JournalError
+        The journal cannot be written.
+    """
+    if older_than_days is None and run_ids is None:
+        message = "prune_runs() needs older_than_days= or run_ids=: it does not delete everything by itself."
+        raise ValueError(message)
+    older_than = None if older_than_days is None else datetime.now(UTC) - timedelta(days=older_than_days)
+    return _journal().prune(older_than=older_than, run_ids=run_ids)
+
+
+async def resume(run_id: str, /, **inputs: Any) -> RunResult:
+    """Go on with a run that was stopped, where its workflow holds prompts only: it is built from the journal.
+
+    A workflow with Python functions cannot be: build it and call `await workflow.resume(run_id)`, which has the same
+    errors.
+
+    Raises
+    ------
+    ResumeError
+        The workflow cannot be built from the journal, or the run is still going on.
+    RunNotFoundError, InputError, WorkflowError, JournalError
+        As for `Workflow.resume`.
+    """
+    journal = await open_journal()
+    past = await function_pool().run(lambda: journal.past_run(run_id))
+    if past.definition is None:
+        raise ResumeError(
+            f"Run {run_id} cannot be built from the journal: its workflow {past.result.workflow!r} holds Python.",
+            fix="Build the workflow as it was, and call `await workflow.resume(run_id)`.",
+        )
+    return await from_definition_json(past.definition).resume(run_id, **inputs)
+
+
+def _journal() -> Journal:
+    journal = cast("Journal", ports.load("journal")())
+    journal.open()
+    return journal

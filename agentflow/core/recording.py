@@ -1,0 +1,102 @@
+"""Where the events of one run go: into its result, its journal, and to those who read along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agentflow.core.events import Event, NestedEvent, StepScope
+from agentflow.core.journal import Encoded, PastRun, RunJournal
+from agentflow.core.model import Reply, Request
+from agentflow.core.result import RunResult
+
+Answers = dict[tuple[str, int | None], list[tuple[str, Reply]]]
+Tap = Callable[[Event, RunResult], None]
+
+
+class Recording:
+    """The record of one run, while it is made.
+
+    Parameters
+    ----------
+    past : what the journal has of the run, where it goes on.
+    taps : each is given every event after the result has taken it in; they never raise and never block.
+    parent : the step that this run is, where a workflow is a step: the events go to its run, which has the journal.
+    """
+
+    def __init__(
+        self, *, past: PastRun | None = None, taps: Sequence[Tap] = (), parent: StepScope | None = None
+    ) -> None:
+        self.result = _inner_result(parent) if parent else past.result if past else RunResult()
+        self.journal: RunJournal | None = parent.run.journal if parent else None
+        self.prefix: str = parent.run.prefix + _inner_path(parent) if parent else ""
+        self.answers: Answers = parent.run.answers if parent else past.answers if past else {}
+        self._taps = taps
+        self._parent = parent
+
+    def emit(self, event: Event, encoded: Encoded | None = None) -> None:
+        """Put an event into the run's stream. Any thread may call it.
+
+        Parameters
+        ----------
+        encoded : the output of a `StepFinished`, as the journal keeps it.
+        """
+        if self._parent is not None:
+            self._parent.run.emit(NestedEvent(self._parent.step_id, self._parent.item, event), encoded)
+            return
+        self.result.apply(event)
+        if self.journal is not None:
+            self.journal.write(event, encoded)
+        for tap in self._taps:
+            tap(event, self.result)
+
+    def direct_emit(self) -> Callable[[Event], None]:
+        """Return the shortest way for events: into the result alone, where nobody else takes them in."""
+        is_plain = self.journal is None and self._parent is None and not self._taps
+        return self.result.apply if is_plain else self.emit
+
+    @property
+    def replays(self) -> bool:
+        """Whether `recall` may find answers."""
+        return bool(self.answers)
+
+    def recall(self, scope: StepScope, key: str) -> Reply | None:
+        """Return an answer that the step was given before the run was stopped, each once; None where there is none."""
+        answers = self.answers.get((self.prefix + scope.step_id, scope.item), [])
+        for index, (kept_key, _) in enumerate(answers):
+            if kept_key == key:
+                return answers.pop(index)[1]
+        return None
+
+    def wait_until_durable(self) -> bool:
+        """Block until the journal holds all that has happened so far, and return whether it does. For threads."""
+        return self.journal is None or self.journal.wait_until_durable()
+
+    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
+        """Block until the journal holds an answer, or has said that it cannot. For threads."""
+        if self.journal is not None:
+            self.journal.keep_answer(self.prefix + scope.step_id, scope.item, key, request, reply)
+
+    def close(self) -> None:
+        """Say that the run writes nothing more, but for late answers."""
+        if self.journal is not None and self._parent is None:
+            self.journal.close()
+
+    def read_output(self, step_id: str, item: int | None) -> Any:
+        """Return an output that is in the journal only. Blocks."""
+        if self.journal is None:
+            raise LookupError(step_id)
+        return self.journal.read_output(self.prefix + step_id, item)
+
+
+def _inner_result(scope: StepScope) -> RunResult:
+    """Return the result of a workflow that is a step: it stands in the row of that step."""
+    row = scope.run.result.row(scope.step_id, scope.item)
+    if row.inner is None:
+        row.inner = RunResult()
+    return row.inner
+
+
+def _inner_path(scope: StepScope) -> str:
+    """Return what stands before the steps of a workflow that is a step itself: ``sub.``, or ``sub[3].`` for an item."""
+    return f"{scope.step_id}." if scope.item is None else f"{scope.step_id}[{scope.item}]."

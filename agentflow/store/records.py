@@ -1,0 +1,205 @@
+"""Events, requests, replies and errors as JSON, and back.
+
+They are written by their fields, whatever these are, so that a new field needs no change here. Reading leaves out
+fields that it does not know, and fills those that an older AgentFlow did not write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from types import UnionType
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from agentflow.core.errors import AgentFlowError, PastError, message_of, type_name_of
+from agentflow.core.events import (
+    AttemptFinished,
+    Event,
+    NestedEvent,
+    RunFinished,
+    RunStarted,
+    StepCancelled,
+    StepFailed,
+    StepFinished,
+    StepMapped,
+    StepSkipped,
+    StepStarted,
+)
+from agentflow.core.model import Attempt
+
+Body: TypeAlias = Mapping[str, Any]  # an event as JSON
+Place: TypeAlias = tuple[str, int | None]  # a step's path, and the item
+
+T = TypeVar("T")
+
+_KINDS: Mapping[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        RunStarted,
+        StepMapped,
+        StepStarted,
+        AttemptFinished,
+        StepFinished,
+        StepFailed,
+        StepSkipped,
+        StepCancelled,
+        RunFinished,
+        NestedEvent,
+    )
+}
+_FIELDS: Mapping[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in _KINDS.values()
+}
+
+
+def body_of(event: Event, zero: float) -> dict[str, Any]:
+    """Return an event as JSON, without its output.
+
+    Parameters
+    ----------
+    zero : the time, by the clock of the events, that they count from in the journal.
+    """
+    kind = type(event)
+    body: dict[str, Any] = {"type": kind.__name__}
+    for name in _FIELDS[kind]:
+        value = getattr(event, name)
+        if name == "at":
+            body["at"] = round((value - zero) * 1000, 3)
+        elif value is None or name == "output":
+            continue
+        elif name == "event":
+            body["event"] = body_of(value, zero)
+        else:
+            body[name] = value if type(value) is str or type(value) is int else plain(value)
+    return body
+
+
+def event_of(body: Body) -> Event | None:
+    """Return the event that JSON is of, without its output; None for one of a newer AgentFlow."""
+    kind = _KINDS.get(body["type"])
+    if kind is None:
+        return None
+    values = {name: _READ.get(name, _as_it_is)(body.get(name)) for name in _FIELDS[kind]}
+    event: Event = kind(**values)
+    return event
+
+
+def located(event: Event) -> tuple[str, Event]:
+    """Return the innermost of nested events, and what the path of its step begins with."""
+    prefix = ""
+    while type(event) is NestedEvent:
+        prefix += inner_prefix(event.step_id, event.item)
+        event = event.event
+    return prefix, event
+
+
+def inner_prefix(step_id: str, item: int | None) -> str:
+    """Return what the paths of the steps of a workflow begin with, which is a step, or an item of a step, itself.
+
+    >>> inner_prefix("sub", None), inner_prefix("sub", 3)
+    ('sub.', 'sub[3].')
+    """
+    return f"{step_id}." if item is None else f"{step_id}[{item}]."
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
+    """Return a request, a reply, or a part of them as JSON has it; bytes by their hash and length only."""
+    kind = type(value)
+    if kind in (str, int, float, bool) or value is None:
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": memoryview(value).nbytes}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, BaseException):
+        return error_record(value)
+    return str(value)
+
+
+def read(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Return a dataclass with the fields that JSON has of it; what is missing has its default, or else is nothing."""
+    values = {}
+    for field, hint in _hinted(kind):
+        if field.name in data:
+            values[field.name] = _value(hint, data[field.name])
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            values[field.name] = _nothing(hint)
+    return kind(**values)
+
+
+@cache
+def _hinted(kind: type) -> Sequence[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(kind)
+    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """Return what JSON means where a field has this type."""
+    if value is None:
+        return None
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    if hint is Decimal:
+        return Decimal(value)
+    if dataclasses.is_dataclass(hint):
+        return read(hint, value) if isinstance(hint, type) else value
+    inner = [part for part in get_args(hint) if part is not type(None) and part is not Ellipsis]
+    if len(inner) != 1:
+        return value
+    if get_origin(hint) in (UnionType, Union):
+        return _value(inner[0], value)
+    parts = [_value(inner[0], part) for part in value]
+    return tuple(parts) if get_origin(hint) is tuple else parts
+
+
+def _nothing(hint: Any) -> Any:
+    if type(None) in get_args(hint):
+        return None
+    if hint is datetime:
+        return datetime.fromtimestamp(0, UTC)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return read(hint, {})
+    kind = get_origin(hint) or hint
+    return kind() if kind in (str, int, float, bool, Decimal, tuple, list, dict) else None
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment as the journal has it: in UTC, and in a form that sorts."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def error_record(error: BaseException) -> dict[str, str]:
+    """Return an error as its kind and its words."""
+    fix = error.fix if isinstance(error, AgentFlowError) else ""
+    return {"type": type_name_of(error), "what": message_of(error).removesuffix(fix).rstrip(), "fix": fix}
+
+
+def past_error(record: Mapping[str, str] | None) -> PastError | None:
+    """Return the error that was kept."""
+    return None if record is None else PastError(record["what"], fix=record["fix"], type_name=record["type"])
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "at": lambda milliseconds: milliseconds / 1000,
+    "started_at": datetime.fromisoformat,
+    "step_ids": tuple,
+    "error": past_error,
+    "attempt": lambda data: read(Attempt, data),
+    "event": event_of,
+    "resumed": bool,
+    "again": lambda steps: tuple(steps or ()),
+}

@@ -1,0 +1,81 @@
+"""The tables, as the list of steps that led to them; `PRAGMA user_version` says how many a file has behind it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from agentflow.core.errors import JournalError
+
+# runs       what changes while a run goes on, and is small: it is written again with every commit
+# records    what a run was begun with
+# events     as JSON; `at` in milliseconds from the first start of the run
+# outputs    the newest output of each step, by its path; item -1 is the step as a whole
+# answers    what models answered; dollars as the text of the exact decimal number
+_FIRST = (
+    """CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY, workflow TEXT NOT NULL, status TEXT NOT NULL, started_at TEXT NOT NULL,
+        ended_at TEXT, duration_ms REAL, error TEXT, warnings TEXT NOT NULL, steps INTEGER NOT NULL,
+        finished_steps INTEGER NOT NULL, attempts INTEGER NOT NULL, closed INTEGER NOT NULL,
+        pid INTEGER NOT NULL, process_started REAL NOT NULL, host TEXT NOT NULL,
+        heartbeat_at TEXT NOT NULL, memory_bytes INTEGER NOT NULL, agentflow TEXT NOT NULL
+    )""",
+    """CREATE TABLE records (
+        run_id TEXT PRIMARY KEY, step_ids TEXT NOT NULL, inputs TEXT NOT NULL, inputs_not_kept TEXT NOT NULL,
+        fingerprints TEXT NOT NULL, definition TEXT
+    )""",
+    """CREATE TABLE events (
+        run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE outputs (
+        run_id TEXT NOT NULL, step TEXT NOT NULL, item INTEGER NOT NULL, kind TEXT NOT NULL, data NOT NULL,
+        PRIMARY KEY (run_id, step, item)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE answers (
+        id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step TEXT NOT NULL, item INTEGER NOT NULL, key TEXT NOT NULL,
+        model_id TEXT NOT NULL, at TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cost_usd TEXT, bedrock_usd TEXT, request TEXT NOT NULL, reply TEXT NOT NULL
+    )""",
+    "CREATE INDEX answers_of_run ON answers (run_id, input_tokens, output_tokens, cost_usd, bedrock_usd)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring a file to the newest schema, in one transaction: other processes may open the same new file.
+
+    Raises
+    ------
+    JournalError
+        A newer AgentFlow, or another program, made the file.
+    sqlite3.Error
+        It cannot be read or written.
+    """
+    if _version(connection) == len(migrations):
+        return
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        version = _version(connection)
+        if version > len(migrations):
+            raise JournalError(
+                f"The journal was written by a newer AgentFlow (schema {version}, this one knows {len(migrations)}).",
+                fix="Upgrade agentflow-bedrock, or set AGENTFLOW_HOME to another folder.",
+            )
+        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise JournalError(
+                "The journal's file is the database of another program.", fix="Set AGENTFLOW_HOME to another folder."
+            )
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
