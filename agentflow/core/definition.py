@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.config import AgentConfig
-from agentflow.core.definition_reader import Reader
-from agentflow.core.definition_writer import Writer
+from agentflow.core.definition_reader import DefinitionReader
+from agentflow.core.definition_writer import DefinitionWriter
 from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -41,7 +41,7 @@ def to_dict(workflow: Workflow) -> dict[str, Any]:
     DefinitionError
         Something cannot be written, such as a function that has no import path; `problems` lists all of it.
     """
-    writer = Writer()
+    writer = DefinitionWriter()
     data = writer.workflow(workflow)
     _complain(f"Workflow {workflow.config.name!r} cannot be written", writer.problems)
     return data
@@ -76,7 +76,7 @@ def definition_json(workflow: Workflow) -> str | None:
     """Return a workflow that holds prompts only as JSON text, None for any other. Never raises."""
     if not all(map(_is_prompt, workflow.steps.values())):
         return None
-    writer = Writer()
+    writer = DefinitionWriter()
     data = writer.workflow(workflow)
     return None if writer.problems else json.dumps(data, separators=(",", ":"))
 
@@ -94,7 +94,7 @@ def agent_config_to_yaml(config: AgentConfig, path: Path | str | None = None) ->
     DefinitionError
         Its `output_type` has neither a short form nor an import path.
     """
-    writer = Writer()
+    writer = DefinitionWriter()
     data = writer.config(config, f"AgentConfig {config.name!r}")
     _complain(f"AgentConfig {config.name!r} cannot be written", writer.problems)
     return _written(data, path)
@@ -103,7 +103,7 @@ def agent_config_to_yaml(config: AgentConfig, path: Path | str | None = None) ->
 def agent_config_from_yaml(source: Path | str) -> AgentConfig:
     """Return the settings of an agent from a file or a text; errors as for `AgentConfig.from_yaml`."""
     data, path = _loaded(source)
-    reader = Reader(where="The agent")
+    reader = DefinitionReader(where="The agent")
     config = reader.agent_config(data)
     _complain(f"{path or 'The text'} cannot be read", reader.problems)
     assert config is not None  # noqa: S101 - else there is a problem
@@ -120,7 +120,7 @@ def _is_prompt(step: Step) -> bool:
 
 
 def _workflow(data: Any, path: Path | None, bedrock_client: Model | None) -> Workflow:
-    reader = Reader(bedrock_client, () if path is None else (path,))
+    reader = DefinitionReader(bedrock_client, () if path is None else (path,))
     workflow = reader.workflow(data)
     _complain(f"{path or 'The definition'} cannot be read", reader.problems)
     assert workflow is not None  # noqa: S101 - else there is a problem

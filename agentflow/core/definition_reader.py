@@ -30,7 +30,7 @@ _INPUT = ("step", "value", "file", "bytes")
 
 
 @dataclass
-class Reader:
+class DefinitionReader:
     """Reads workflows and settings from plain data.
 
     Attributes
@@ -229,7 +229,7 @@ class Reader:
         self._add(f"has {name}={_shown(value)}, which is no list of names")
         return []
 
-    def _at(self, place: str) -> Reader:
+    def _at(self, place: str) -> DefinitionReader:
         return replace(self, where=f"{self.where}, {place}" if self.where else place[0].upper() + place[1:])
 
     def _try(self, make: Callable[[], T]) -> T | None:

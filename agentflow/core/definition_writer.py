@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOLDS_A_PASSWORD = re.compile(r"//[^/]*@")
 
 
-class Writer:
+class DefinitionWriter:
     """Writes workflows and settings as plain data.
 
     Attributes

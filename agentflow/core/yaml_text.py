@@ -65,7 +65,10 @@ def load_source(source: Path | str) -> tuple[Any, Path | None]:
     if not isinstance(source, Path | str):
         raise DefinitionError(f"{source!r} is no file.", fix="Give a Path, or YAML as text.")
     if isinstance(source, str) and ("\n" in source or not source.endswith((".yaml", ".yml", ".json"))):
-        return load_yaml(source), None
+        data = load_yaml(source)
+        if isinstance(data, str):
+            raise DefinitionError("It is one word or sentence.", fix="Give a path as a Path, or with its .yaml.")
+        return data, None
     path = Path(source)
     try:
         if path.stat().st_size > MOST_BYTES:
