@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -95,3 +96,32 @@ class AgentConfig(_Config):
     @classmethod
     def _from_short_form(cls, value: object) -> object:
         return from_short_form(value) if isinstance(value, str) else value
+
+    @classmethod
+    def from_yaml(cls, source: Path | str) -> AgentConfig:
+        """Return the settings that are written in a YAML file.
+
+        Parameters
+        ----------
+        source : a path; a string is a path if it ends in .yaml, .yml or .json, else YAML text.
+
+        Raises
+        ------
+        DefinitionError
+            The file cannot be read, or a setting is wrong; `problems` lists all that is.
+        """
+        from agentflow.core.definition import agent_config_from_yaml
+
+        return agent_config_from_yaml(source)
+
+    def to_yaml(self, path: Path | str | None = None) -> str:
+        """Return the settings as YAML text, and write it to a file where a path is given.
+
+        Raises
+        ------
+        DefinitionError
+            `output_type` is a class that cannot be imported, such as one of a notebook's cell.
+        """
+        from agentflow.core.definition import agent_config_to_yaml
+
+        return agent_config_to_yaml(self, path)

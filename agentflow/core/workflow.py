@@ -6,18 +6,20 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, as_agent
 from agentflow.core.config import WorkflowConfig
-from agentflow.core.definition import definition_json
+from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
 from agentflow.core.fingerprint import fingerprints
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
+from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
@@ -354,6 +356,34 @@ class Workflow:
             again=resumption.again,
         )
         return await self._run_here(run)
+
+    def to_yaml(self, path: Path | str | None = None) -> str:
+        """Return the workflow as YAML text, and write it to a file where a path is given.
+
+        Raises
+        ------
+        DefinitionError
+            Something cannot be written, such as a function that has no import path; `problems` lists all of it.
+        """
+        return to_yaml(self, path)
+
+    @classmethod
+    def from_yaml(cls, source: Path | str, *, bedrock_client: Model | None = None) -> Workflow:
+        """Return the workflow that is written in a YAML file; `core/definition.py` has the format.
+
+        Reading imports the functions that the file names: read only files that you trust.
+
+        Parameters
+        ----------
+        source : a path; a string is a path if it ends in .yaml, .yml or .json, else YAML text.
+        bedrock_client : answers all prompts of the file; default the clients that it describes.
+
+        Raises
+        ------
+        DefinitionError
+            The file cannot be read, or does not describe a workflow; `problems` lists all that is wrong.
+        """
+        return from_yaml(source, bedrock_client=bedrock_client)
 
     def __repr__(self) -> str:
         takes = ", ".join(self.inputs) or "nothing"

@@ -36,6 +36,10 @@ class BedrockClient:
     profile_name : an AWS profile; default `AWS_PROFILE`.
     max_connections : calls in flight at once; default `BEDROCK_MAX_CONNECTIONS`, else 10.
 
+    Attributes
+    ----------
+    given : the arguments that were given, without those that are None.
+
     Raises
     ------
     DefinitionError
@@ -62,6 +66,13 @@ class BedrockClient:
         self.endpoint_url = _checked_url(endpoint_url or setting("BEDROCK_ENDPOINT_URL").value)
         self.max_connections = max_connections or setting("BEDROCK_MAX_CONNECTIONS").whole_number(at_least=1)
         self.max_retries = setting("AGENTFLOW_MAX_RETRIES").whole_number(at_least=0)
+        arguments = {
+            "region_name": region_name,
+            "endpoint_url": endpoint_url,
+            "profile_name": profile_name,
+            "max_connections": max_connections,
+        }
+        self.given: Mapping[str, str | int] = {name: value for name, value in arguments.items() if value is not None}
         self._profile = profile_name or setting("AWS_PROFILE").value
         self._region_name = region_name
 
