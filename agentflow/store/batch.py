@@ -1,15 +1,16 @@
 """What is committed together: the rows of some events and answers.
 
-Rows go to SQLite as one JSON text a table. A row at a time, the thread would give up Python's lock and wait for it
-again with each, up to 5 ms where the event loop is busy; so it waits once, and SQLite works beside the event loop.
+Many rows go to SQLite in one statement. With a statement a row, the thread would give up Python's lock and wait for it
+again at each, up to 5 ms where the event loop is busy.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from agentflow.core.events import (
@@ -27,8 +28,7 @@ from agentflow.store.owner import resident_bytes, this_process
 from agentflow.store.records import body_of, located, utc_text
 
 WHOLE = -1  # in the place of an item: the step as a whole
-_TOGETHER = 500  # rows of one JSON text: Python's lock is held while it is made
-_SHORT = 20_000  # a longer output, or one of bytes, is given to SQLite by itself
+_TOGETHER = 64  # rows of a statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Batch:
         self._touched: dict[LiveRun, None] = {}
         self._events: list[Sequence[Any]] = []
         self._answers: list[Sequence[Any]] = []
+        self._sealed: Mapping[LiveRun, Sequence[Any]] | None = None
 
     def add(self, live: LiveRun, what: Any, encoded: Encoded | None) -> None:
         """Take in what a run has to say: its record, an event with its output, an answer, or its end."""
@@ -66,6 +67,7 @@ class Batch:
         if type(what) is Answer:
             live.take_reply(what.reply)
             self._answers.append(what.row)
+            self._touched[live] = None
             return
         if type(what) is RunRecord:
             live.record = _record_row(what)
@@ -91,7 +93,7 @@ class Batch:
             live.take_attempt(inner)
         elif not prefix:
             live.take(inner)
-        self._events.append((live.run_id, live.sequence, body_of(event, live.zero)))
+        self._events.append((live.run_id, live.sequence, dumps(body_of(event, live.zero))))
         live.sequence += 1
         if isinstance(inner, StepMapped):
             self._add_output(live, prefix + inner.step_id, None, ITEMS, str(inner.items))
@@ -105,21 +107,24 @@ class Batch:
             data = clean(str(data))
         self.outputs.append((live.run_id, clean(step), WHOLE if item is None else item, kind, data))
 
+    def seal(self) -> None:
+        """Take in nothing more: what the rows of the runs say stays what it is now, whatever follows in others."""
+        self._sealed = {live: _changing(live) for live in self._touched}
+
     def write(self, connection: sqlite3.Connection) -> list[LiveRun]:
-        """Write all rows, and return the runs that are not this process's any more, whose rows are left out."""
+        """Write all rows, and return the runs that are not this process's any more: only answers of them are kept."""
         now = utc_text(datetime.now(UTC))
         if self._begun:
             memory = resident_bytes()
             connection.executemany(_BEGIN, [_run_row(live, now, memory) for live in self._begun])
             connection.executemany(_RECORD, [live.record for live in self._begun])
-        lost = [live for live in self._touched if not (live.is_lost or _update(connection, live, now))]
-        gone = {live.run_id for live in self._touched if live.is_lost or live in lost}
-        events = [row for row in self._events if row[0] not in gone] if gone else self._events
-        outputs = [row for row in self.outputs if row[0] not in gone] if gone else self.outputs
-        _insert(connection, _EVENTS, events)
-        _insert(connection, _OUTPUTS, [row for row in outputs if not _is_long(row[4])])
-        connection.executemany(_LONG_OUTPUT, [row for row in outputs if _is_long(row[4])])
-        _insert(connection, _ANSWERS, self._answers)
+        states = self._sealed or {live: _changing(live) for live in self._touched}
+        lost = [live for live, state in states.items() if not _update(connection, live, state, now)]
+        strange = {live.run_id for live in lost}
+        deleted = {run_id for run_id in strange if connection.execute(_IS_THERE, (run_id,)).fetchone() is None}
+        _insert(connection, "events", 3, _without(strange, self._events))
+        _insert(connection, "outputs", 5, _without(strange, self.outputs), _NEWEST)
+        _insert(connection, f"answers ({_ANSWER})", 12, _without(deleted, self._answers))
         return lost
 
 
@@ -155,13 +160,18 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _is_long(data: str | bytes) -> bool:
-    return len(data) > _SHORT or type(data) is bytes
+def _without(run_ids: Collection[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    return [row for row in rows if row[0] not in run_ids] if run_ids else rows
 
 
-def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[Sequence[Any]], conflict: str = ""
+) -> None:
+    row = f"({', '.join('?' * columns)})"
     for start in range(0, len(rows), _TOGETHER):
-        connection.execute(statement, (dumps(rows[start : start + _TOGETHER]),))
+        some = rows[start : start + _TOGETHER]
+        values = list(chain.from_iterable(some))
+        connection.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))} {conflict}", values)
 
 
 def _record_row(record: RunRecord) -> tuple[str | None, ...]:
@@ -182,56 +192,46 @@ def _run_row(live: LiveRun, now: str, memory: int) -> tuple[Any, ...]:
 
     owner = live.owner
     return (
-        *(live.run_id, clean(live.workflow), utc_text(live.started_at), live.steps),
-        *_changing(live, now),
-        *(owner.pid, owner.process_started, owner.host, memory, __version__),
+        *(live.run_id, clean(live.workflow), utc_text(live.started_at)),
+        *_changing(live),
+        *(now, owner.pid, owner.process_started, owner.host, memory, __version__),
     )
 
 
-def _update(connection: sqlite3.Connection, live: LiveRun, now: str) -> bool:
-    """Bring a run's row up to date, and return whether it was this process's."""
+def _update(connection: sqlite3.Connection, live: LiveRun, state: Sequence[Any], now: str) -> bool:
+    """Bring a run's row up to date, and return whether it is this process's."""
     owner = live.owner
-    cursor = connection.execute(
-        _UPDATE, (*_changing(live, now), live.steps, live.run_id, owner.pid, owner.process_started, owner.host)
-    )
+    if live.is_lost or owner != this_process():  # a forked child has its parent's runs
+        return False
+    cursor = connection.execute(_UPDATE, (*state, now, live.run_id, owner.pid, owner.process_started, owner.host))
     return cursor.rowcount == 1
 
 
-def _changing(live: LiveRun, now: str) -> tuple[Any, ...]:
+def _changing(live: LiveRun) -> Sequence[Any]:
     return (
         live.status,
         live.ended_at and utc_text(live.ended_at),
         live.duration_ms,
         live.error and dumps(live.error),
         dumps(live.warnings),
+        live.steps,
         len(live.finished),
         live.attempts,
         live.closed,
-        now,
     )
 
 
-def _from_json(columns: int) -> str:
-    values = ", ".join(f"json_extract(value, '$[{column}]')" for column in range(columns))
-    return f"SELECT {values} FROM json_each(?)"
-
-
-# ruff: noqa: S608 - the statements are put together from the texts below only
-_CHANGING = "status, ended_at, duration_ms, error, warnings, finished_steps, attempts, closed, heartbeat_at"
+# ruff: noqa: S608 - the statements are put together from the texts in this file only
+_CHANGING = "status, ended_at, duration_ms, error, warnings, steps, finished_steps, attempts, closed"
 _BEGIN = (
-    f"INSERT OR IGNORE INTO runs (run_id, workflow, started_at, steps, {_CHANGING}, "
-    f"pid, process_started, host, memory_bytes, agentflow) VALUES ({', '.join('?' * 18)})"
+    f"INSERT OR IGNORE INTO runs (run_id, workflow, started_at, {_CHANGING}, "
+    f"heartbeat_at, pid, process_started, host, memory_bytes, agentflow) VALUES ({', '.join('?' * 18)})"
 )
 _RECORD = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE = (
-    f"UPDATE runs SET {_CHANGING.replace(',', ' = ?,')} = ?, steps = ? "
+    f"UPDATE runs SET {_CHANGING.replace(',', ' = ?,')} = ?, heartbeat_at = ? "
     "WHERE run_id = ? AND pid = ? AND process_started = ? AND host = ?"
 )
-_EVENTS = f"INSERT INTO events {_from_json(3)}"
+_IS_THERE = "SELECT 1 FROM runs WHERE run_id = ?"
 _NEWEST = "ON CONFLICT (run_id, step, item) DO UPDATE SET kind = excluded.kind, data = excluded.data"
-_OUTPUTS = f"INSERT INTO outputs {_from_json(5)} WHERE true {_NEWEST}"
-_LONG_OUTPUT = f"INSERT INTO outputs VALUES (?, ?, ?, ?, ?) {_NEWEST}"
-_ANSWERS = (  # of a run that was deleted meanwhile, nothing is kept
-    "INSERT INTO answers (run_id, step, item, key, model_id, at, input_tokens, output_tokens, cost_usd, bedrock_usd, "
-    f"request, reply) {_from_json(12)} WHERE json_extract(value, '$[0]') IN (SELECT run_id FROM runs)"
-)
+_ANSWER = "run_id, step, item, key, model_id, at, input_tokens, output_tokens, cost_usd, bedrock_usd, request, reply"

@@ -50,7 +50,10 @@ def tree_of(value: Any, tree: Callable[[Any], Any]) -> dict[str, Any] | None:
 
 def _parts_of_model(model: BaseModel, tree: Callable[[Any], Any]) -> dict[str, Any]:
     """Return fields, private attributes and what was set; fields that are excluded from every dump stay out."""
-    names = [name for name, field in type(model).model_fields.items() if not field.exclude]
+    fields = type(model).model_fields
+    names = [name for name, field in fields.items() if not field.exclude]
+    if hidden := sorted((fields.keys() - set(names)) & model.model_fields_set):
+        raise Unkeepable(f"the field {hidden[0]!r} of {type(model).__name__} is excluded from what is written")
     parts: dict[str, Any] = {"v": {name: tree(getattr(model, name)) for name in names}}
     if model.__pydantic_extra__:
         parts["extra"] = tree(dict(model.__pydantic_extra__))

@@ -46,8 +46,8 @@ class Database:
     """
 
     def __init__(self, folder: Path, *, shared: bool | None = None) -> None:
-        self.folder = folder
-        self.path = folder / "agentflow.db"
+        self.folder = folder.expanduser().resolve()
+        self.path = self.folder / "agentflow.db"
         self._shared = shared
 
     def open(self) -> sqlite3.Connection:
@@ -136,6 +136,7 @@ class Database:
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
+            cached_statements=256,  # those that insert some rows at once differ by how many
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")  # prompts and answers that are deleted are gone

@@ -51,9 +51,9 @@ _KINDS: Mapping[str, type] = {
         NestedEvent,
     )
 }
-_FIELDS: Mapping[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in _KINDS.values()
-}
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 def body_of(event: Event, zero: float) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def body_of(event: Event, zero: float) -> dict[str, Any]:
     ----------
     zero : the time, by the clock of the events, that they count from in the journal.
     """
-    kind = type(event)
+    kind: Any = type(event)
     body: dict[str, Any] = {"type": kind.__name__}
-    for name in _FIELDS[kind]:
+    for name in _names(kind):
         value = getattr(event, name)
         if name == "at":
             body["at"] = round((value - zero) * 1000, 3)
@@ -83,7 +83,7 @@ def event_of(body: Body) -> Event | None:
     kind = _KINDS.get(body["type"])
     if kind is None:
         return None
-    values = {name: _READ.get(name, _as_it_is)(body.get(name)) for name in _FIELDS[kind]}
+    values = {name: _READ.get(name, _as_it_is)(body.get(name)) for name in _names(kind)}
     event: Event = kind(**values)
     return event
 
@@ -108,28 +108,36 @@ def inner_prefix(step_id: str, item: int | None) -> str:
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
     """Return a request, a reply, or a part of them as JSON has it; bytes by their hash and length only."""
-    kind = type(value)
-    if kind in (str, int, float, bool) or value is None:
+    kind: Any = type(value)
+    if kind in _ATOMS:
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if names := _names(kind):
+        return {name: plain(getattr(value, name)) for name in names}
+    if kind is datetime:
+        return value.isoformat()
+    if kind is tuple:
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, bytes | bytearray | memoryview):
         return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": memoryview(value).nbytes}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
         return [plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, BaseException):
         return error_record(value)
     return str(value)
 
 
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass; none for other classes."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
 def read(kind: type[T], data: Mapping[str, Any]) -> T:
     """Return a dataclass with the fields that JSON has of it; what is missing has its default, or else is nothing."""
     values = {}
-    for field, hint in _hinted(kind):
+    for field, hint in _hinted(kind):  # type: ignore[arg-type]  # mypy takes a class for unhashable here
         if field.name in data:
             values[field.name] = _value(hint, data[field.name])
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -143,7 +151,7 @@ def _hinted(kind: type) -> Sequence[tuple[dataclasses.Field[Any], Any]]:
     return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
 
 
-def _value(hint: Any, value: Any) -> Any:
+def _value(hint: Any, value: Any) -> Any:  # noqa: PLR0911 - one return a kind of type
     """Return what JSON means where a field has this type."""
     if value is None:
         return None

@@ -40,16 +40,17 @@ class Waiter:
     def __init__(self, *, patient: bool) -> None:
         self.patient = patient
         self._durable = False
-        self._done = threading.Event()
+        self._done = threading.Lock()  # an Event takes five times as long, which counts where many wait at once
+        self._done.acquire()
 
     def finish(self, *, durable: bool) -> None:
-        """Let the one who waits go on."""
+        """Let the one who waits go on. Once only."""
         self._durable = durable
-        self._done.set()
+        self._done.release()
 
     def wait(self, timeout_seconds: float | None) -> bool:
         """Block, and return whether it is durable."""
-        return self._done.wait(timeout_seconds) and self._durable
+        return self._done.acquire(timeout=-1 if timeout_seconds is None else timeout_seconds) and self._durable
 
 
 @dataclass(slots=True)
@@ -59,13 +60,14 @@ class _Group:
     batch: Batch = field(default_factory=Batch)
     waiters: list[Waiter] = field(default_factory=list)
 
-    def answer(self, *, durable: bool) -> None:
-        """Let those who wait go on; after a failure, the patient ones stay."""
-        staying = [] if durable else [waiter for waiter in self.waiters if waiter.patient]
-        for waiter in self.waiters:
-            if waiter not in staying:
+    def answer(self, *, durable: bool, patient: bool = True) -> None:
+        """Let those who wait go on, also the patient ones or not."""
+        waiting, self.waiters = self.waiters, []
+        for waiter in waiting:
+            if waiter.patient and not patient:
+                self.waiters.append(waiter)
+            else:
                 waiter.finish(durable=durable)
-        self.waiters = staying
 
 
 class Writer:
@@ -85,6 +87,7 @@ class Writer:
         """Forget everything, as a forked child must: the thread is its parent's, and so is the connection."""
         if connection := getattr(self, "_connection", None):
             _OF_PARENT.append(connection)
+        self._thread: threading.Thread | None = None
         self._entries: deque[Entry | Waiter] = deque()
         self._something = threading.Event()  # there are entries
         self._urgent = threading.Event()  # somebody waits for them
@@ -116,7 +119,8 @@ class Writer:
         self._chore = chore(connection) if chore else None
         self._retry_at = self._stop_at = None
         self._ended.clear()
-        threading.Thread(target=self._serve, name="agentflow-journal", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="agentflow-journal", daemon=True)
+        self._thread.start()
         atexit.register(self.stop, EXIT_SECONDS)
 
     def stop(self, timeout_seconds: float) -> None:
@@ -124,7 +128,8 @@ class Writer:
         atexit.unregister(self.stop)
         self._stop_at = time.monotonic() + timeout_seconds
         self.hurry()
-        self._ended.wait(timeout_seconds + RETRY_SECONDS)
+        if self._thread:
+            self._thread.join(timeout_seconds + RETRY_SECONDS)
 
     def put(self, entry: Entry) -> None:
         """Have something written soon. Never blocks."""
@@ -148,7 +153,7 @@ class Writer:
         self._entries.append(waiter)
         self.hurry()
         if self._ended.is_set():  # the thread may have ended before it saw this one
-            waiter.finish(durable=False)
+            timeout_seconds = 0.0
         return waiter.wait(timeout_seconds)
 
     def unwritten(self, run_id: str, step: str, item: int | None) -> Encoded | None:
@@ -172,8 +177,7 @@ class Writer:
             self._ended.set()
             self._take_entries()
             for group in self._groups:
-                for waiter in group.waiters:
-                    waiter.finish(durable=False)
+                group.answer(durable=False)
             if self._connection:
                 self._connection.close()
                 self._connection = None
@@ -213,6 +217,8 @@ class Writer:
             elif type(what) is Closed:
                 self._lives.pop(live, None)
             if not self._groups or self._groups[-1].batch.size >= _LARGEST:
+                if self._groups:
+                    self._groups[-1].batch.seal()
                 self._groups.append(_Group())
             try:
                 self._groups[-1].batch.add(live, what, encoded)
@@ -223,7 +229,7 @@ class Writer:
     def _write(self) -> None:
         if self._retry_at is not None and time.monotonic() < self._retry_at:
             for group in self._groups:
-                group.answer(durable=False)
+                group.answer(durable=False, patient=False)
             return
         self._retry_at = None
         while self._groups:
@@ -286,11 +292,13 @@ class Writer:
         concerned = dict(self._lives)
         for group in self._groups:
             concerned |= group.batch.lives
-            group.answer(durable=False)
+            group.answer(durable=False, patient=False)
         for live in concerned:
             live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
 
     def _lose(self, live: LiveRun) -> None:
+        if live.is_lost or live.closed:
+            return  # a late answer of a run that went on elsewhere, or was deleted
         live.is_lost = True
         self._lives.pop(live, None)
         live.tell(
