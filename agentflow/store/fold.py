@@ -36,8 +36,8 @@ def fold(result: RunResult, bodies: Iterable[Body], outputs: Mapping[Place, Any]
         left.pop(place, None)
         _add_calls(row, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
     for place in left:  # of items and inner steps that are no more, since their step runs again: the bill remains
-        if row := _row_above(result, place):
-            _add_calls(row, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
+        if (above := _row_above(result, place)) is not None:
+            _add_calls(above, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
 
 
 class _Folding:

@@ -1,4 +1,4 @@
-"""The stop button with fifty calls in flight: the cell returns at once, nothing more is sent, nothing answered is lost."""
+"""The stop button with fifty calls in flight: the cell returns at once, nothing more is sent, no answer is lost."""
 
 from __future__ import annotations
 

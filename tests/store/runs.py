@@ -59,6 +59,11 @@ def reply(*attempts: Attempt, text: str = "yes", usd: str | None = "0.0012") -> 
     )
 
 
+def taken_over(run_id: str, *step_ids: str) -> RunRecord:
+    """What the journal is told of a run that goes on."""
+    return RunRecord(run_id, "triage", datetime.now(UTC), step_ids or ("a",), {}, {}, None)
+
+
 class Recorded:
     """A run that is written as the engine writes it, with the fresh result and what it was told."""
 
@@ -104,7 +109,7 @@ class Recorded:
 
 
 def rich_run(journal: SqliteJournal) -> Recorded:
-    """A run with everything: retries, a mapped step, a nested workflow, steps that failed, were skipped or cancelled."""
+    """A run with everything: retries, a mapped step, a nested workflow, steps that failed or did not run."""
     run = Recorded(journal, "ask", "each", "sub", "bad", "never", "stopped", "unmet", inputs={"topic": "tea"})
     run.put(StepStarted("ask", time.perf_counter()))
     run.answer("ask", reply(attempt(1, error="ThrottlingException"), attempt(2, at=1)))

@@ -13,7 +13,7 @@ from agentflow.store.codec import FRAME, decode, encode
 
 FRAMES = [
     pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.5, float("nan")]}),
-    pd.DataFrame({"when": pd.to_datetime(["2026-01-01", None], utc=True), "kind": pd.Categorical(["a", "b"])}),
+    pd.DataFrame({"when": pd.to_datetime(["2026-01-01", "NaT"], utc=True), "kind": pd.Categorical(["a", "b"])}),
     pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "ok": pd.array([True, None], dtype="boolean")}),
     pd.DataFrame(np.arange(6).reshape(2, 3), index=pd.Index(["r", "s"], name="row")),
     pd.DataFrame({("a", 1): [1], ("b", 2): [2]}),
