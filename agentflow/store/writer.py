@@ -279,7 +279,7 @@ class Writer:
         if file == before:
             return
         anew = Batch()
-        for live in self._lives:
+        for live in self._concerned():
             live.tell(
                 f"The journal {self._database.path} was removed while this run went on, so what it had of the run is "
                 "lost. Let runs end before you remove it."
@@ -289,12 +289,17 @@ class Writer:
 
     def _fail(self, problem: JournalError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
+        for group in self._groups:
+            group.answer(durable=False, patient=False)
+        for live in self._concerned():
+            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
+
+    def _concerned(self) -> dict[LiveRun, None]:
+        """Return the runs that go on, or have something to be written."""
         concerned = dict(self._lives)
         for group in self._groups:
             concerned |= group.batch.lives
-            group.answer(durable=False, patient=False)
-        for live in concerned:
-            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
+        return concerned
 
     def _lose(self, live: LiveRun) -> None:
         if live.is_lost or live.closed:

@@ -123,11 +123,12 @@ def rich_run(journal: SqliteJournal) -> Recorded:
     run.step("each", "third", 2)
     run.put(StepFinished("each", ["first", None, "third"], time.perf_counter()), Encoded("items", ""))
     run.put(StepStarted("sub", time.perf_counter()))
-    for event in (
+    before: tuple[Event, ...] = (
         RunStarted("r-inner", "inner", ("classify", "count"), run.started_at, time.perf_counter()),
         StepStarted("classify", time.perf_counter()),
         AttemptFinished("classify", attempt(1, error="ServiceUnavailable"), "some-model"),
-    ):
+    )
+    for event in before:
         run.put(NestedEvent("sub", None, event))
     answered = reply(attempt(2, at=2))
     run.run.keep_answer("sub.classify", None, "inner", Request("inner?"), answered)

@@ -149,7 +149,7 @@ def same(one: Any, other: Any) -> bool:  # noqa: PLR0911 - one return a kind of 
             same(k1, k2) and same(v1, v2) for (k1, v1), (k2, v2) in zip(one.items(), other.items(), strict=True)
         )
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
     if isinstance(one, datetime | time):
         return one == other and one.utcoffset() == other.utcoffset() and one.fold == other.fold
     return bool(one == other)
