@@ -273,10 +273,10 @@ class Writer:
         if self._connection:
             self._connection.close()
         self._connection = self._chore = None
+        is_there = self._database.identity() == self._file  # asked before: a new file may get the old one's number
         self._connection = self._database.open()
-        file, before = self._database.identity(), self._file
-        self._file = file
-        if file == before:
+        self._file = self._database.identity()
+        if is_there:
             return
         anew = Batch()
         for live in self._concerned():

@@ -151,8 +151,9 @@ def same(one: Any, other: Any) -> bool:  # noqa: PLR0911 - one return a kind of 
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
     if isinstance(one, datetime | time):
-        return one == other and one.utcoffset() == other.utcoffset() and one.fold == other.fold
-    return bool(one == other)
+        return bool(one == other) and one.utcoffset() == other.utcoffset() and one.fold == other.fold
+    equal: bool = one == other
+    return equal
 
 
 plain = st.recursive(
