@@ -78,8 +78,9 @@ ports.connect(
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",
     timeline_chart="agentflow.views.charts:timeline_chart",
-    runs_frame="pandas:DataFrame",
-    interrupted_text="agentflow.views.text:run_text",
+    attempts_frame="agentflow.views.frames:attempts_frame",
+    runs_frame="agentflow.views.frames:runs_frame",
+    interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
 )

@@ -339,6 +339,18 @@ class RunResult:
         frame: pd.DataFrame = ports.load("steps_frame")(self)
         return frame
 
+    def attempts_frame(self) -> pd.DataFrame:
+        """Return the requests that were sent to models as a table.
+
+        Returns
+        -------
+        DataFrame, one row an attempt
+            `run_id, step, item, attempt, status` (answered, failed or given up)`, started_at` (UTC)`, latency_ms,
+            error_code, http_status, wait_ms` (the pause that followed)`, region, request_id, model_id`.
+        """
+        frame: pd.DataFrame = ports.load("attempts_frame")(self)
+        return frame
+
     def plot(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
         """Draw the timeline of the steps and return the Axes."""
         drawn: matplotlib.axes.Axes = ports.load("timeline_chart")(self, ax=ax)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentflow.core.errors import JournalError
 from agentflow.store.filesystem import is_on_shared
+from agentflow.store.forks import using_sqlite
 from agentflow.store.schema import migrate
 
 BUSY_SECONDS = 5.0  # how long a lock of another process is waited for
@@ -59,14 +60,15 @@ class Database:
             It cannot be opened or written.
         """
         try:
-            self._make_folder()
-            self._make_file()
-            connection = self._connect()
-            try:
-                self._set_up(connection)
-            except BaseException:
-                connection.close()
-                raise
+            with using_sqlite:
+                self._make_folder()
+                self._make_file()
+                connection = self._connect()
+                try:
+                    self._set_up(connection)
+                except BaseException:
+                    connection.close()
+                    raise
         except (OSError, sqlite3.Error) as error:
             raise self.problem(error) from error
         return connection
@@ -81,7 +83,7 @@ class Database:
             The file cannot be read or written.
         """
         try:
-            with closing(self._connect()) as connection:
+            with using_sqlite, closing(self._connect()) as connection:
                 yield connection
         except sqlite3.Error as error:
             raise self.problem(error) from error
@@ -154,13 +156,14 @@ class Database:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit what is done in the block, or undo it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    with using_sqlite:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
 
 def _set_journal_mode(connection: sqlite3.Connection, mode: str) -> None:

@@ -1,15 +1,16 @@
-"""A run as a pandas DataFrame."""
+"""Runs as pandas DataFrames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow
 
-_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC"}
+_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB"}
 _DTYPE_BY_UNIT = {
     "ms": "Float64",
     "USD": "Float64",
@@ -17,8 +18,20 @@ _DTYPE_BY_UNIT = {
     "attempts": "Int64",
     "item": "Int64",
     "UTC": "datetime64[us, UTC]",
+    "MB": "Float64",
+    "count": "Int64",
     "": "string",
 }
+_COUNTS = {"steps", "finished_steps", "pid", "attempt", "http_status"}
+_RUN_COLUMNS = (
+    "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
+    "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
+)  # fmt: skip
+_ATTEMPT_COLUMNS = (
+    "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
+    "region", "request_id", "model_id",
+)  # fmt: skip
+_ATTEMPT_STATUS = {None: "answered", ABANDONED: "given up"}
 
 
 def steps_frame(result: RunResult) -> pd.DataFrame:
@@ -34,7 +47,39 @@ def steps_frame(result: RunResult) -> pd.DataFrame:
         of a step that has none is None. `.attrs["units"]` has the unit of every column that has one.
     """
     records = result.records()
-    names = list(records[0] if records else _names())
+    return _frame(list(records[0] if records else _names()), records)
+
+
+def runs_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row a run, as the journal lists them; types and units as in `steps_frame`."""
+    return _frame(_RUN_COLUMNS, records)
+
+
+def attempts_frame(result: RunResult) -> pd.DataFrame:
+    """Return one row a request that was sent to a model; types and units as in `steps_frame`."""
+    records = [
+        {
+            "run_id": result.run_id,
+            "step": step,
+            "item": item,
+            "attempt": attempt.number,
+            "status": _ATTEMPT_STATUS.get(attempt.error_code, "failed"),
+            "started_at": attempt.started_at,
+            "latency_ms": attempt.latency_ms,
+            "error_code": attempt.error_code,
+            "http_status": attempt.http_status,
+            "wait_ms": attempt.wait_ms,
+            "region": row.replies[-1].region if row.replies else None,
+            "request_id": attempt.request_id,
+            "model_id": row.model_id,
+        }
+        for step, item, row in result.leaves()
+        for attempt in row.attempts
+    ]
+    return _frame(_ATTEMPT_COLUMNS, records)
+
+
+def _frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame({name: _column(name, [record[name] for record in records]) for name in names})
     frame.attrs["units"] = {name: unit for name in names if (unit := _unit(name))}
     return frame
@@ -47,6 +92,8 @@ def _names() -> Iterable[str]:
 def _unit(name: str) -> str:
     if name in {"attempts", "item"}:
         return name
+    if name in _COUNTS:
+        return "count"
     return next((unit for ending, unit in _UNIT_BY_ENDING.items() if name.endswith(ending)), "")
 
 

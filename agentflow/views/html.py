@@ -10,7 +10,7 @@ from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
 from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, safe
 from agentflow.views.html_table import steps_table
-from agentflow.views.summary import INTERRUPTED, Fact, headline
+from agentflow.views.summary import INTERRUPTED, Fact, headline, so_far, warnings_of
 
 _CARD = (
     f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
@@ -23,7 +23,14 @@ def run_html(result: RunResult) -> str:
     All text that comes from workflows, models and errors is escaped. An output is cut at 20,000 characters, at fewer
     where a run has more than ten steps.
     """
-    parts = [_title(result), _facts(headline(result)), _note(result), steps_table(result), step_details(result)]
+    parts = [
+        _title(result),
+        _facts(headline(result)),
+        _note(result),
+        _warnings(result),
+        steps_table(result),
+        step_details(result),
+    ]
     return element("div", "".join(parts), style=_CARD)
 
 
@@ -53,5 +60,14 @@ def _note(result: RunResult) -> str:
     if result.error is not None:
         return error_note(result.error)
     if result.status == "interrupted":
-        return element("div", INTERRUPTED, style="margin:0 0 12px 0")
+        said = f"{INTERRUPTED}<br>{element('strong', safe(so_far(result)))}"
+        return element("div", said, style="margin:0 0 12px 0")
     return ""
+
+
+def _warnings(result: RunResult) -> str:
+    told = "".join(element("div", safe(warning), style="overflow-wrap:break-word") for warning in warnings_of(result))
+    if not told:
+        return ""
+    edge = "border-left:4px solid rgba(128,128,128,0.6);padding:2px 0 2px 12px;margin:0 0 12px 0"
+    return element("div", element("strong", "Worth knowing") + told, style=edge)

@@ -9,7 +9,7 @@ from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
 from agentflow.views.html_parts import MUTED, RULE, badge, element, safe, small
-from agentflow.views.summary import column_places, was_answered
+from agentflow.views.summary import column_places, row_note, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
@@ -45,7 +45,7 @@ def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
     name = element("strong", safe(row.step), style="overflow-wrap:break-word")
     status = element("div", badge(row.status.value), style="margin:2px 0 0 0")
     cells = [
-        element("td", name + status, style=f"{_CELL};min-width:90px;max-width:260px"),
+        element("td", name + status + small(safe(row_note(row))), style=f"{_CELL};min-width:90px;max-width:260px"),
         element("td", _bar(bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
         element("td", duration(row.latency_ms) + _from(row), style=_NUMBER),
         element("td", _tokens(row), style=_NUMBER),
@@ -77,7 +77,8 @@ def _who(row: StepRow) -> str:
     """Return who answered, and what went wrong before: the words to the bar."""
     if not row.attempts and not row.replies:
         # Of a step that did not end nobody knows: a request is known once it is answered.
-        return small("no model called" if row.status in {StepStatus.OK, StepStatus.FAILED} else "")
+        ended = row.status in {StepStatus.OK, StepStatus.FAILED}
+        return small("no model called" if ended else "")
     told = [safe(row.model or row.model_id or "")]
     failed = [attempt for attempt in row.attempts if attempt.error_code not in {None, ABANDONED}]
     if any(attempt.error_code == ABANDONED for attempt in row.attempts):

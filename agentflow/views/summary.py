@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from agentflow.core.result import RunResult
-from agentflow.views.format import count, duration, money, money_places
+from agentflow.core.model import ABANDONED
+from agentflow.core.outputs import Stored
+from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.views.format import count, duration, money, money_places, plural
+from agentflow.views.outputs import one_line, preview
 
 INTERRUPTED = "Stopped before its end. What was finished is kept; a request that was already sent may still be billed."
+MOST_WARNINGS = 5
+_WARNING_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ def headline(result: RunResult) -> list[Fact]:
     facts = []
     if result.status != "running":
         facts.append(Fact("duration", duration(result.duration_ms)))
+    elif result.duration_ms:  # as the journal of another process has it
+        facts.append(Fact("running for", duration(result.duration_ms)))
     if was_answered(result):
         facts.append(Fact("paid so far" if result.status == "running" else "paid", money(result.cost_usd)))
         facts.append(Fact("Bedrock lists", money(result.bedrock_usd)))
@@ -48,3 +55,53 @@ def headline(result: RunResult) -> list[Fact]:
         if usage.cache_write_tokens:
             facts.append(Fact("tokens to cache", count(usage.cache_write_tokens)))
     return facts
+
+
+def so_far(result: RunResult) -> str:
+    """Return what an interrupted run has cost, and how many requests may still add to that."""
+    answered = sum(len(row.replies) for row in result.rows.values())
+    given_up = sum(attempt.error_code == ABANDONED for row in result.rows.values() for attempt in row.attempts)
+    paid = f"{money(result.cost_usd)} for {plural(answered, 'answered call')}" if answered else "nothing was answered"
+    if not given_up:
+        return f"So far: {paid}."
+    were = "request was" if given_up == 1 else "requests were"
+    return f"So far: {paid}; {given_up:,} {were} given up and may still be answered and billed."
+
+
+def row_note(row: StepRow) -> str:
+    """Return what is to be said of a step beside its figures: how its items fared, or why it was skipped."""
+    if row.reason and row.status is StepStatus.SKIPPED:
+        return row.reason
+    if row.items is not None:
+        return _fared("item", row.items)
+    if row.inner is not None:
+        return _fared("step", list(row.inner.rows.values()))
+    return ""
+
+
+def _fared(noun: str, parts: list[StepRow]) -> str:
+    if not parts:
+        return f"no {noun}s"
+    counts = {status: sum(part.status is status for part in parts) for status in StepStatus}
+    told = [f"{counts[StepStatus.OK]:,} of {plural(len(parts), noun)} ok"]
+    others = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.RUNNING)
+    told += [f"{counts[status]:,} {status.value}" for status in others if counts[status]]
+    return " · ".join(told)
+
+
+def warnings_of(result: RunResult) -> list[str]:
+    """Return what went wrong beside the steps, each sentence once, and how many more there are."""
+    told = [one_line(warning, _WARNING_CHARS) for warning in dict.fromkeys(result.warnings)]
+    more = len(told) - MOST_WARNINGS
+    return [*told[:MOST_WARNINGS], f"… and {more:,} more: .warnings"] if more > 0 else told
+
+
+def stored_note(output: Stored, place: str) -> str:
+    """Return what is shown of an output that is in the journal: nobody wants it read for a glance."""
+    return f"in the journal, {output.size_bytes:,} bytes: {place} reads it"
+
+
+def output_preview(row: StepRow, width: int) -> str:
+    """Return a step's output as one line, of a stored one where it is."""
+    kept = row.kept_output
+    return stored_note(kept, f".outputs[{row.step!r}]") if isinstance(kept, Stored) else preview(kept, width)

@@ -7,8 +7,17 @@ from decimal import Decimal
 
 from agentflow.core.result import RunResult, StepRow
 from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money
-from agentflow.views.outputs import clip, columns, encodable, one_line, preview
-from agentflow.views.summary import INTERRUPTED, column_places, headline, was_answered
+from agentflow.views.outputs import clip, columns, encodable, one_line
+from agentflow.views.summary import (
+    INTERRUPTED,
+    column_places,
+    headline,
+    output_preview,
+    row_note,
+    so_far,
+    warnings_of,
+    was_answered,
+)
 
 WIDTH = 110
 _GAP = "  "
@@ -18,6 +27,7 @@ _HEADER = (
 _STEP, _MODEL = _HEADER.index("step"), _HEADER.index("model")
 _WORDS = {_HEADER.index(name) for name in ("step", "status", "model")}  # the rest are numbers, aligned right
 _NARROWEST = 12  # a step or a model is never cut shorter than this
+_MOST_ROWS = 25  # in what an interrupt shows, and of notes
 _MOST_OUTPUTS = 12  # previews of more outputs than these would push the table off the screen
 
 
@@ -26,8 +36,14 @@ def run_text(result: RunResult) -> str:
 
     The table and the outputs keep to 110 columns. Status is a word without a mark, which many a terminal cannot print.
     """
-    parts = [_headline(result), _table(result), _error(result), _outputs(result)]
+    parts = [_headline(result), _table(result), _notes(result), _error(result), _outputs(result)]
     return "\n\n".join(part for part in parts if part)
+
+
+def interrupted_text(result: RunResult) -> str:
+    """Return what is shown where an interrupt has ended a run: a sentence, the bill so far, the table."""
+    said = f"The run was interrupted; .result has what was finished.\n{so_far(result)}"
+    return "\n\n".join(part for part in (said, _table(result, most=_MOST_ROWS), _notes(result)) if part)
 
 
 def _headline(result: RunResult) -> str:
@@ -38,13 +54,26 @@ def _headline(result: RunResult) -> str:
     return "\n".join(" · ".join(line) for line in (title, facts))
 
 
-def _table(result: RunResult) -> str:
+def _table(result: RunResult, *, most: int | None = None) -> str:
     if not result.rows:
         return "no steps"
     places = column_places(result)
-    body = [_cells(row, places) for row in result.rows.values()]
+    body = [_cells(row, places) for row in list(result.rows.values())[:most]]
     total = ["total", "", "", *_total(result, places)]
-    return "\n".join(_aligned([list(_HEADER), *body, total]))
+    lines = _aligned([list(_HEADER), *body, total])
+    if left := len(result.rows) - len(body):
+        lines.insert(-1, f"... {left:,} more steps")
+    return "\n".join(lines)
+
+
+def _notes(result: RunResult) -> str:
+    """Return what is to be said of some steps, and what went wrong beside them."""
+    noted = [(row.step, note) for row in result.rows.values() if (note := row_note(row))]
+    lines = [f"{_GAP}{one_line(step, 40)}: {one_line(note, WIDTH)}" for step, note in noted[:_MOST_ROWS]]
+    if len(noted) > _MOST_ROWS:
+        lines.append(f"{_GAP}... {len(noted) - _MOST_ROWS:,} more")
+    lines += [f"warning: {warning}" for warning in warnings_of(result)]
+    return "\n".join(lines)
 
 
 def _cells(row: StepRow, places: int) -> list[str]:
@@ -98,7 +127,7 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 def _error(result: RunResult) -> str:
     if result.error is None:
-        return INTERRUPTED if result.status == "interrupted" else ""
+        return f"{INTERRUPTED}\n{so_far(result)}" if result.status == "interrupted" else ""
     what, fix = explain(result.error)
     lines = [f"error: {_block(what)}"]
     if fix:
@@ -117,8 +146,8 @@ def _outputs(result: RunResult) -> str:
         return ""
     width = min(max(columns(step) for step in result.outputs), 30)
     lines = []
-    for step, output in result.outputs.items():
+    for step in result.outputs:
         name = clip(one_line(step, WIDTH), width)
         pad = " " * (width - columns(name))
-        lines.append(f"{_GAP}{name}{pad}{_GAP}{preview(output, WIDTH - width - 2 * len(_GAP))}")
+        lines.append(f"{_GAP}{name}{pad}{_GAP}{output_preview(result.rows[step], WIDTH - width - 2 * len(_GAP))}")
     return "\n".join(["outputs", *lines])
