@@ -81,7 +81,7 @@ def test_an_interrupt_returns_at_once_and_the_answers_in_flight_are_kept(
 
     endpoint.follow(latency_ms=200)
     again = f"len(workflow.run(word=words[:{IN_FLIGHT}]).outputs['ask'])"
-    assert kernel.run(again) == str(IN_FLIGHT)
+    assert kernel.run(again).endswith(str(IN_FLIGHT))
     stats = endpoint.stats()
     assert stats["requests"] == 2 * IN_FLIGHT  # of the queued ones none was sent
     assert stats["peak_in_flight"] == 2 * IN_FLIGHT  # the second run had its full width while the first calls went on

@@ -314,7 +314,7 @@ def test_a_file_that_was_removed_is_made_again(journal: SqliteJournal, home: Pat
 def test_writing_blocks_nobody_and_idle_costs_nothing(journal: SqliteJournal) -> None:
     run = Recorded(journal, "a")
     assert journal.flush(5)
-    [writer] = [thread for thread in threading.enumerate() if thread.name == "agentflow-journal"]
+    writer = [thread for thread in threading.enumerate() if thread.name == "agentflow-journal"][-1]
     assert writer.daemon
     with journal._database.changing():  # nobody can commit now
         run.step("a", 1)
