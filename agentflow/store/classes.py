@@ -16,6 +16,11 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, RootModel, Secret, SecretBytes, SecretStr, ValidationError
 
+from agentflow.core.errors import DefinitionError
+from agentflow.core.output_types import from_short_form, short_form_of
+
+_SHORT_FORM = "short form"  # in the place of a module: the class is one that `AgentConfig(output_type="a: int")` made
+
 Classes: TypeAlias = Callable[[str], type | None]  # the name of a class -> the class, where there is one
 
 
@@ -34,7 +39,7 @@ def tree_of(value: Any, tree: Callable[[Any], Any]) -> dict[str, Any] | None:
     kind = type(value)
     if isinstance(value, SecretStr | SecretBytes | Secret):
         raise Unkeepable("it holds a secret")
-    name = f"{kind.__module__}:{kind.__qualname__}"
+    name = _name_of(kind)
     if isinstance(value, Enum):
         return {"$": "enum", "class": name, "name": value.name, "v": tree(value.value)}
     if isinstance(value, BaseModel):
@@ -46,6 +51,11 @@ def tree_of(value: Any, tree: Callable[[Any], Any]) -> dict[str, Any] | None:
             raise Unkeepable(f"the attribute {lost[0]!r} of {kind.__name__} is no field of it")
         return {"$": "dataclass", "class": name, "v": {part: tree(getattr(value, part)) for part in names}}
     return None
+
+
+def _name_of(kind: type) -> str:
+    short_form = short_form_of(kind) if issubclass(kind, BaseModel) else None
+    return f"{_SHORT_FORM}:{short_form}" if short_form else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _parts_of_model(model: BaseModel, tree: Callable[[Any], Any]) -> dict[str, Any]:
@@ -67,6 +77,11 @@ def _parts_of_model(model: BaseModel, tree: Callable[[Any], Any]) -> dict[str, A
 def loaded_class(name: str) -> type | None:
     """Return the class of a name such as ``package.module:Outer.Inner``, if its module is loaded. Runs no code."""
     module, _, path = name.partition(":")
+    if module == _SHORT_FORM:
+        try:
+            return from_short_form(path)
+        except DefinitionError:  # of a newer AgentFlow, which knows more types
+            return None
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         if not isinstance(found, type | ModuleType):

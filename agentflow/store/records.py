@@ -68,7 +68,7 @@ def body_of(event: Event, zero: float) -> dict[str, Any]:
     for name in _names(kind):
         value = getattr(event, name)
         if name == "at":
-            body["at"] = round((value - zero) * 1000, 3)
+            body["at"] = round((value - zero) * 1000, 6)
         elif value is None or name == "output":
             continue
         elif name == "event":
