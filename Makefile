@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab model test check format notebooks soak lock clean
+.PHONY: help install demo lab model test check format notebooks soak bench lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,12 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
 	@$(BIN)/pytest --nbval-lax tests notebooks
 
-soak: model  ## what takes too long for CI: the quickstart's answers over ten seeds, a load test on the small model
+soak: model  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests
+
+bench: $(INSTALLED)  ## what the engine and the journal cost, beside bare asyncio
+	@$(BIN)/python benchmarks/engine.py
+	@$(BIN)/python benchmarks/journal.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
 	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
@@ -55,4 +59,4 @@ lock: $(INSTALLED)  ## write requirements.txt anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.txt
 
 clean:  ## remove .venv and everything that was made
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) runs .agentflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
