@@ -81,13 +81,14 @@ def _who(row: StepRow) -> str:
         return small("no model called" if ended else "")
     told = [safe(row.model or row.model_id or "")]
     failed = [attempt for attempt in row.attempts if attempt.error_code not in {None, ABANDONED}]
-    if any(attempt.error_code == ABANDONED for attempt in row.attempts):
-        told.append("request given up")
+    given_up = sum(attempt.error_code == ABANDONED for attempt in row.attempts)
+    if given_up:
+        told.append("request given up" if given_up == 1 else f"{count(given_up)} requests given up")
     if failed:
         codes = ", ".join(dict.fromkeys(attempt.error_code or "" for attempt in failed))
         told.append(f"{plural(len(row.attempts), 'attempt')}, {count(len(failed))} failed: {safe(codes)}")
-    elif len(row.attempts) > 1:
-        told.append(plural(len(row.attempts), "call"))
+    elif len(row.attempts) - given_up > 1:
+        told.append(plural(len(row.attempts) - given_up, "call"))
     if waited := sum(attempt.wait_ms for attempt in row.attempts):
         told.append(f"waited {duration(waited)}")
     if any(reply.stop_reason == "max_tokens" for reply in row.replies):
