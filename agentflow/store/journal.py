@@ -20,7 +20,7 @@ from agentflow.store.live import LiveRun
 from agentflow.store.owner import resident_bytes, this_process
 from agentflow.store.records import utc_text
 from agentflow.store.run import SqliteRun
-from agentflow.store.writer import EXIT_SECONDS, Writer
+from agentflow.store.writer import EXIT_SECONDS, RETRY_SECONDS, Writer
 from agentflow.utils.env import setting
 
 HEARTBEAT_SECONDS = 5.0
@@ -181,7 +181,8 @@ class SqliteJournal:
     def _catch_up(self) -> None:
         """Open the journal, and have what this process wrote so far in the file, unless that cannot be written."""
         self.open()
-        self._writer.wait()
+        if not self._writer.wait():
+            self._writer.wait(2 * RETRY_SECONDS)  # what failed before may pass when it is tried again
 
     def _read_run(self, connection: sqlite3.Connection, run_id: str) -> PastRun:
         def read_later(step: str, item: int | None) -> Any:
