@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -98,6 +98,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an answer comes from that was given before: the run and the step that paid for it, and when (UTC)."""
+
+    run_id: str
+    step: str
+    item: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A model's answer, with what it took.
 
@@ -114,6 +124,8 @@ class Reply:
     cost_usd : what was paid: 0 on the local endpoint, None where the price is not known.
     bedrock_usd : Bedrock's list price of the same tokens, None where it is not known.
     price_date : the date of the price list, ISO.
+    origin : where the answer was taken from, which then cost nothing; usage, dollars and times are those of the call
+        that was paid for. None where the model was asked.
     """
 
     text: str
@@ -131,6 +143,29 @@ class Reply:
     bedrock_usd: Decimal | None
     price_date: str
     request_id: str | None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request will take, as far as that can be said before it is sent.
+
+    Attributes
+    ----------
+    model : the catalog's name of the model.
+    input_tokens : likely; about 25 % up or down.
+    most_input_tokens : no request of this text can take more.
+    most_output_tokens : the request's `max_tokens`, or the model's limit where that is lower.
+    price : dollars of a usage at Bedrock's list price; None where the price is not known.
+    most_usd : the dearest that the request can become; None where the price is not known.
+    """
+
+    model: str
+    input_tokens: int
+    most_input_tokens: int
+    most_output_tokens: int
+    price: Callable[[Usage], Decimal | None]
+    most_usd: Decimal | None
 
 
 class Model(Protocol):
@@ -138,6 +173,9 @@ class Model(Protocol):
 
     def check(self, model: str | None) -> None:
         """Raise `UnknownModelError` where the name is no model. Sends nothing."""
+
+    def estimate(self, model: str | None, request: Request) -> Estimate:
+        """Return what a request will take. Sends nothing."""
 
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request.
