@@ -16,10 +16,11 @@ from agentflow.core import ports
 
 if TYPE_CHECKING:
     from agentflow.core.agent import SimpleAgent
+    from agentflow.core.budget import budget
     from agentflow.core.config import AgentConfig, WorkflowConfig
     from agentflow.core.content import Attachment
-    from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
-    from agentflow.core.history import get_run, prune_runs, resume, runs
+    from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunInterrupted, WorkflowError
+    from agentflow.core.history import cache, get_run, prune_cache, prune_runs, resume, runs
     from agentflow.core.portal import RunHandle
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AgentConfig": "agentflow.core.config",
     "AgentFlowError": "agentflow.core.errors",
+    "BudgetExceeded": "agentflow.core.errors",
     "Attachment": "agentflow.core.content",
     "BedrockClient": "agentflow.models.bedrock_client",
     "ModelType": "agentflow.models.catalog",
@@ -44,8 +46,11 @@ _PUBLIC = {
     "Workflow": "agentflow.core.workflow",
     "WorkflowConfig": "agentflow.core.config",
     "WorkflowError": "agentflow.core.errors",
+    "budget": "agentflow.core.budget",
+    "cache": "agentflow.core.history",
     "get_run": "agentflow.core.history",
     "load_ipython_extension": "agentflow.notebook.magics",
+    "prune_cache": "agentflow.core.history",
     "prune_runs": "agentflow.core.history",
     "resume": "agentflow.core.history",
     "runs": "agentflow.core.history",
@@ -56,6 +61,7 @@ __all__ = [
     "AgentFlowError",
     "Attachment",
     "BedrockClient",
+    "BudgetExceeded",
     "ModelType",
     "RunHandle",
     "RunInterrupted",
@@ -66,14 +72,19 @@ __all__ = [
     "WorkflowConfig",
     "WorkflowError",
     "__version__",
+    "budget",
+    "cache",
     "get_run",
     "load_ipython_extension",
+    "prune_cache",
     "prune_runs",
     "resume",
     "runs",
 ]
 
 ports.connect(
+    answer_cache="agentflow.store.journal:answer_cache",
+    answers_frame="agentflow.views.frames:answers_frame",
     journal="agentflow.store.journal:journal",
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -109,7 +110,7 @@ def answers(folder: Path, busy: Callable[[SqliteRun, threading.Event], None], *,
             if together:
                 barrier.wait()
             start = time.perf_counter()
-            run.keep_answer("ask", None, f"key {number}", Request("a question " * 100), reply())
+            run.keep_answer("ask", None, Request("a question " * 100), replace(reply(), key=f"key {number}"))
             took.append((time.perf_counter() - start) * 1000)
 
     threads = [threading.Thread(target=ask) for _ in range(THREADS)]

@@ -12,9 +12,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from agentflow.core import ports
+from agentflow.core.budget import unknown_price
 from agentflow.core.config import AgentConfig
 from agentflow.core.content import Content, attached, takes_time
 from agentflow.core.errors import DefinitionError, InputError, OutputFormatError
+from agentflow.core.events import report_rejected
 from agentflow.core.model import Model, Request, Turn
 from agentflow.core.template import Path, Template, as_content, as_text
 from agentflow.utils.threads import function_pool
@@ -109,6 +111,12 @@ class SimpleAgent:
         """Raise `UnknownModelError` where the model's name is not known."""
         self.client.check(self.config.model_type)
 
+    def check_price(self) -> None:
+        """Raise an `UnknownPriceError` where the model's price is not known, so that a budget could not be kept."""
+        estimate = self.client.estimate(self.config.model_type, Request(self.prompt_template, self.config.max_tokens))
+        if estimate.most_usd is None:
+            raise unknown_price(estimate.model)
+
     async def run(self, values: Mapping[str, Any]) -> Any:
         """Ask the model.
 
@@ -131,7 +139,13 @@ class SimpleAgent:
             turns=self._turns,
         )
         reply = await self.client.answer(config.model_type, request)
-        return _parse(reply.text, output_type, reply.stop_reason) if output_type else reply.text
+        if output_type is None:
+            return reply.text
+        try:
+            return _parse(reply.text, output_type, reply.stop_reason)
+        except OutputFormatError:
+            report_rejected(reply)
+            raise
 
     async def _content(self, values: Mapping[str, Any]) -> Content:
         pieces = self._prompt.fill(values)

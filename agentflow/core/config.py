@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -41,6 +42,12 @@ def _sentence(config: type[BaseModel], problem: ErrorDetails) -> str:
     return f"{config.__name__}({name}={problem['input']!r}): {message}."
 
 
+def _cache_setting() -> bool | str:
+    """Return what `AGENTFLOW_CACHE` says: 1 or 0, or what `WorkflowConfig(cache=...)` takes."""
+    value = setting("AGENTFLOW_CACHE").value or "0"
+    return {"1": True, "true": True, "0": False, "false": False}.get(value.lower(), value)
+
+
 class WorkflowConfig(_Config):
     """How a workflow runs.
 
@@ -52,6 +59,12 @@ class WorkflowConfig(_Config):
     max_concurrency : the most steps of a run at the same time; None is no limit of the workflow's own.
     on_error : `fail` stops the run at the first failure; `continue` runs all that can still run, then fails.
     journal : whether the run is written to the store as it happens, so that it can be looked at and resumed later.
+    cache : True gives an answer again that was paid for before, where the very same request is made; a path does so
+        from a file of recorded answers, which it records the missing ones into; ``replay:PATH`` from such a file
+        alone, and nothing is sent. Default `AGENTFLOW_CACHE`, else False. A workflow that is a step does as the
+        outer one.
+    budget_usd : the most that a run may cost, its resumes included, at Bedrock's list price: a call that could pass it
+        is not sent, and the run ends with `BudgetExceeded`. None is no limit.
     keep_outputs : False drops an output as soon as no later step needs it; those of the last steps are kept.
     large_output_bytes : an output that takes more bytes than this in the journal stays there, and is read when it is
         asked for.
@@ -65,8 +78,23 @@ class WorkflowConfig(_Config):
     max_concurrency: int | None = Field(default=None, ge=1)
     on_error: Literal["fail", "continue"] = "fail"
     journal: bool = True
+    cache: bool | str = Field(default_factory=_cache_setting)
+    budget_usd: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False)
     keep_outputs: bool = True
     large_output_bytes: int = Field(default=1_000_000, ge=0)
+
+    @field_validator("cache")
+    @classmethod
+    def _names_a_file(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str) and not value.removeprefix("replay:").strip():
+            message = "give True, False, a path, or 'replay:PATH'"
+            raise ValueError(message)
+        return value
+
+    @field_validator("budget_usd", mode="before")
+    @classmethod
+    def _exact(cls, value: object) -> object:
+        return str(value) if isinstance(value, float) else value  # 0.1 is a tenth, not what a float makes of it
 
 
 class AgentConfig(_Config):

@@ -34,7 +34,7 @@ from agentflow.core.outputs import NotKept, Stored, gathered
 from agentflow.core.plan import Binding, Plan, PlannedStep
 from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult, StepStatus
-from agentflow.core.step_run import FAILED, StepRunner, as_items
+from agentflow.core.step_run import FAILED, REFUSED, StepRunner, as_items
 from agentflow.core.template import look_up
 from agentflow.utils.threads import function_pool
 
@@ -107,6 +107,7 @@ class Run:
         self._standing_by = 0
         self._failure: StepError | None = None
         self._is_over = False
+        self._starts_nothing = False
         self._is_cancelled = False
         self._time_is_up = False
         self._own_error: BaseException | None = None
@@ -141,6 +142,11 @@ class Run:
         except asyncio.CancelledError:
             emit(RunFinished("interrupted", None, time.perf_counter()))
             raise
+        if (refused := self._runner.refused) is not None and not self._time_is_up:
+            self._cancel_rows("the budget was reached before its end")
+            exceeded = refused.of_run(self.result, is_kept=self._config.journal)
+            emit(RunFinished("budget_exceeded", exceeded, time.perf_counter()))
+            raise exceeded
         error: AgentFlowError | None = self._timeout_error() if self._time_is_up else self._failure
         emit(RunFinished("failed" if error else "ok", error, time.perf_counter()))
         if error:
@@ -225,7 +231,7 @@ class Run:
     async def _run_ready(self) -> None:
         ready, items, needs, outputs = self._ready, self._items, self._needs, self._outputs
         steps, run, push, pop = self._plan.steps, self._runner.run, self._push, self._pop
-        while (ready or items) and not self._is_over:
+        while (ready or items) and not self._starts_nothing:
             if self._standing_by * 2 < self._workers and len(ready) + len(items) > 1:
                 self._call_workers()
             if items:
@@ -239,7 +245,7 @@ class Run:
             # What follows is what `_run_with_care` and `_finish` come to for most steps, without their cost.
             values = {name: outputs[source] for name, source in zip(step.parameters, step.upstream, strict=True)}
             output = await run(step, values)
-            if output is FAILED:
+            if output is FAILED or output is REFUSED:
                 self._fail(position)
                 continue
             outputs[position] = output
@@ -252,27 +258,31 @@ class Run:
 
     def _end(self) -> None:
         """Let the run end: there is nothing more to wait for."""
-        self._is_over = True
+        self._is_over = self._starts_nothing = True
         if self._end_of_wait is not None and not self._end_of_wait.done():
             self._end_of_wait.set_result(None)
 
     async def _stop(self) -> None:
         """Cancel what still runs, give it a moment to clean up, and write down what did not end."""
         running = {task for task in self._tasks if not task.done()}
-        self._is_over = self._runner.stopped = True
+        self._is_over = self._starts_nothing = self._runner.stopped = True
         for task in running:
             task.cancel()
         _, stubborn = await asyncio.wait(running, timeout=GRACE_SECONDS)
         for task in stubborn:
             _abandoned.add(task)
             task.add_done_callback(_abandoned.discard)
+        self._cancel_rows()
+
+    def _cancel_rows(self, reason: str = "") -> None:
+        """Write down what did not end."""
         at = time.perf_counter()
         for row in self.result.rows.values():
             if row.status is StepStatus.RUNNING:
                 for item in row.items or ():
                     if item.status is StepStatus.RUNNING:
-                        self._runner.emit(StepCancelled(row.step, at, item.item))
-                self._runner.emit(StepCancelled(row.step, at))
+                        self._runner.emit(StepCancelled(row.step, at, item.item, reason))
+                self._runner.emit(StepCancelled(row.step, at, None, reason))
 
     # The steps that need more than their inputs' outputs
 
@@ -299,7 +309,7 @@ class Run:
             self._start_items(position, values, items)
             return
         output = await self._runner.run(step, values)
-        if output is FAILED:
+        if output is FAILED or output is REFUSED:
             self._fail(position)
         else:
             self._finish(position, output)
@@ -343,6 +353,9 @@ class Run:
 
     def _fail(self, position: int, error: BaseException | None = None) -> None:
         """Take in that a step failed: it ends the run, or what needs the step."""
+        if self._runner.refused is not None:
+            self._starts_nothing = True  # and what is on its way ends: it is paid for
+            return
         step = self._plan.steps[position]
         cause = error or self.result.rows[step.step_id].error
         if self._failure is None and cause is not None:
@@ -403,6 +416,9 @@ class Run:
     async def _run_item(self, mapped: _Mapped, index: int) -> None:
         step = self._plan.steps[mapped.position]
         output = await self._runner.run(step, mapped.values | {str(step.map_over): mapped.items[index]}, index)
+        if output is REFUSED:
+            self._starts_nothing = True
+            return
         if output is FAILED:
             row = self.result.row(step.step_id, index)
             mapped.failures[index] = row.error or RuntimeError("the item failed")

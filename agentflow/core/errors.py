@@ -25,7 +25,10 @@ AgentFlowError
 ├── RunNotFoundError         the journal has no such run
 ├── ResumeError              a run cannot go on; `.changed` lists the steps that are not what they were
 ├── PastError                an error of an earlier process, as the journal has it
+├── UnknownPriceError        a budget holds, and a model's price is not known
+├── CassetteError            a file of recorded answers cannot be used, or lacks the answer to a request
 └── WorkflowError            a run failed; `.result` has what was finished
+    └── BudgetExceeded       the next call could pass the budget
 RunInterrupted               a KeyboardInterrupt; `.result` has what was finished
 """
 
@@ -35,6 +38,7 @@ import asyncio
 import difflib
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +210,14 @@ class PastError(AgentFlowError):
         self.type_name = type_name
 
 
+class UnknownPriceError(AgentFlowError):
+    """A budget cannot be kept, since the price of a model is not known. Nothing was sent."""
+
+
+class CassetteError(AgentFlowError):
+    """A file of recorded answers cannot be used, or has no answer to a request. Nothing was sent."""
+
+
 class WorkflowTimeoutError(AgentFlowError):
     """A run took longer than its workflow's `timeout_seconds`."""
 
@@ -222,6 +234,41 @@ class WorkflowError(AgentFlowError):
 
     def _own_frames(self) -> list[str]:
         return self._cause._own_frames()
+
+
+class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
+    """A call was not sent, since it could have passed the budget.
+
+    Attributes
+    ----------
+    limit_usd, spent_usd : of the budget.
+    next_usd : the most that the call could have cost.
+    result : what was finished; None where the call belonged to no run.
+    """
+
+    def __init__(self, what: str, *, fix: str, limit_usd: Decimal, spent_usd: Decimal, next_usd: Decimal) -> None:
+        AgentFlowError.__init__(self, what, fix=fix)
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self.next_usd = next_usd
+        self.result: RunResult | None = None  # type: ignore[assignment]  # there is none outside of a run
+        self._cause = None  # type: ignore[assignment]  # nothing failed
+
+    def of_run(self, result: RunResult, *, is_kept: bool) -> BudgetExceeded:
+        """Return the error that ends a run, which has its result."""
+        then = f" What is finished is kept: `await workflow.resume({result.run_id!r}, budget_usd=...)` goes on."
+        ended = BudgetExceeded(
+            self.what,
+            fix=self.fix + then if is_kept and self.result is None else self.fix,
+            limit_usd=self.limit_usd,
+            spent_usd=self.spent_usd,
+            next_usd=self.next_usd,
+        )
+        ended.result = result
+        return ended
+
+    def _own_frames(self) -> list[str]:
+        return []
 
 
 class RunInterrupted(KeyboardInterrupt):

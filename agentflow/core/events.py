@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.core.model import Attempt, Reply
@@ -17,7 +18,7 @@ from agentflow.core.model import Attempt, Reply
 if TYPE_CHECKING:
     from agentflow.core.recording import Recording
 
-RunStatus = Literal["running", "ok", "failed", "interrupted"]
+RunStatus = Literal["running", "ok", "failed", "interrupted", "budget_exceeded"]
 
 
 @dataclass(slots=True)
@@ -55,6 +56,17 @@ class StepStarted:
 
 
 @dataclass(slots=True)
+class AttemptStarted:
+    """A request is about to be sent to a model; `most_usd` is the most that it can cost, None where nobody knows."""
+
+    step_id: str
+    number: int
+    started_at: datetime
+    most_usd: Decimal | None
+    item: int | None = None
+
+
+@dataclass(slots=True)
 class AttemptFinished:
     """A request to a model was answered or failed; a failed one may be followed by another."""
 
@@ -70,6 +82,15 @@ class CallFinished:
 
     step_id: str
     reply: Reply
+    item: int | None = None
+
+
+@dataclass(slots=True)
+class ReplyRejected:
+    """A step cannot use an answer, which has this `key`: it does not fit what was asked for."""
+
+    step_id: str
+    key: str
     item: int | None = None
 
 
@@ -106,12 +127,14 @@ class StepSkipped:
 class StepCancelled:
     """A step was stopped before its end: a sibling failed, the time was up, or somebody interrupted.
 
-    A request that was already sent may still be answered and billed.
+    A request that was already sent may still be answered and billed. `reason` says why the step was stopped where that
+    is not the whole run's.
     """
 
     step_id: str
     at: float
     item: int | None = None
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -136,8 +159,10 @@ Event = (
     RunStarted
     | StepMapped
     | StepStarted
+    | AttemptStarted
     | AttemptFinished
     | CallFinished
+    | ReplyRejected
     | StepFinished
     | StepFailed
     | StepSkipped
@@ -169,3 +194,9 @@ def report_reply(reply: Reply) -> None:
     """Tell the current step's run of an answer; does nothing outside of a run."""
     if scope := current_step.get():
         scope.run.emit(CallFinished(scope.step_id, reply, scope.item))
+
+
+def report_rejected(reply: Reply) -> None:
+    """Tell the current step's run that it cannot use an answer, which is then not given again."""
+    if scope := current_step.get():
+        scope.run.reject(scope, reply)

@@ -72,6 +72,47 @@ def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] |
     return _journal().prune(older_than=older_than, run_ids=run_ids)
 
 
+def cache() -> pd.DataFrame:
+    """Return the answers that are given again where `cache=True`, the one that was given last first.
+
+    Returns
+    -------
+    DataFrame, one row an answer
+        `key, model, place` (where it was asked)`, prompt` (how it begins)`, kept_at, used_at` (UTC)`, size_bytes,
+        hits, saved_usd` (at Bedrock's list price; `<NA>` where that is not known)`, run_id, step, item` (which paid
+        for it).
+
+    Raises
+    ------
+    JournalError
+        The store cannot be read.
+    """
+    frame: pd.DataFrame = ports.load("answers_frame")(_journal().kept_answers())
+    return frame
+
+
+def prune_cache(*, unused_days: float | None = None, keys: Sequence[str] | None = None) -> int:
+    """Delete answers that are given again, and return how many.
+
+    Parameters
+    ----------
+    unused_days : the ones that were not given for so long.
+    keys : these, as `agentflow.cache()` lists them; with both, those of these that were not given for so long.
+
+    Raises
+    ------
+    ValueError
+        Neither was given.
+    JournalError
+        The store cannot be written.
+    """
+    if unused_days is None and keys is None:
+        message = "prune_cache() needs unused_days= or keys=: it does not delete everything by itself."
+        raise ValueError(message)
+    since = None if unused_days is None else datetime.now(UTC) - timedelta(days=unused_days)
+    return _journal().prune_answers(unused_since=since, keys=keys)
+
+
 async def resume(run_id: str, /, **inputs: Any) -> RunResult:
     """Go on with a run that was stopped, where its workflow holds prompts only: it is built from the journal.
 

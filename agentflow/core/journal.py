@@ -106,8 +106,11 @@ class RunJournal(Protocol):
     def wait_until_durable(self) -> bool:
         """Block until all that was written before is durable, and return whether it is. Call it on a thread."""
 
-    def keep_answer(self, step: str, item: int | None, key: str, request: Request, reply: Reply) -> bool:
+    def keep_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> bool:
         """Block until an answer is durable, and return whether it is. Call it on a thread, also after the run's end."""
+
+    def note_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> None:
+        """Take in an answer that was there before and cost nothing; it is durable soon. Never blocks, never raises."""
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers. Never blocks and never raises."""
@@ -167,6 +170,12 @@ class Journal(Protocol):
 
     def prune(self, *, older_than: datetime | None = None, run_ids: Sequence[str] | None = None) -> int:
         """Delete runs that are not running any more, and return how many. Blocks."""
+
+    def kept_answers(self) -> Sequence[Mapping[str, Any]]:
+        """Return a plain record for each answer that is given again, the one that was given last first. Blocks."""
+
+    def prune_answers(self, *, unused_since: datetime | None = None, keys: Sequence[str] | None = None) -> int:
+        """Delete answers that are given again, and return how many. Blocks."""
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was written is durable, and return whether it is."""

@@ -86,6 +86,8 @@ class Attempt:
     error_code : AWS's code, or the name of the exception where there was no answer; `ABANDONED` where nobody waited
         for it any longer, so that it may still be answered and billed; None if it was answered.
     wait_ms : the pause that followed, before the next attempt.
+    may_cost_usd : the most that it can have cost where nobody knows, since it was given up or broke off; 0 where it
+        cost nothing or its reply says what; None where its price is not known.
     """
 
     number: int
@@ -95,6 +97,7 @@ class Attempt:
     http_status: int | None = None
     request_id: str | None = None
     wait_ms: float = 0.0
+    may_cost_usd: Decimal | None = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class Reply:
     price_date : the date of the price list, ISO.
     origin : where the answer was taken from, which then cost nothing; usage, dollars and times are those of the call
         that was paid for. None where the model was asked.
+    key : what tells the request from every other one, whichever region it is sent to.
     """
 
     text: str
@@ -144,6 +148,7 @@ class Reply:
     price_date: str
     request_id: str | None
     origin: Origin | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from agentflow.core.events import Event, NestedEvent, StepScope
+from agentflow.core.budget import Budget
+from agentflow.core.errors import CassetteError
+from agentflow.core.events import AttemptStarted, CallFinished, Event, NestedEvent, ReplyRejected, StepScope
 from agentflow.core.journal import Encoded, PastRun, RunJournal
 from agentflow.core.model import Reply, Request
 from agentflow.core.result import RunResult
+from agentflow.core.reuse import Reuse
 
 Answers = dict[tuple[str, int | None], list[tuple[str, Reply]]]
 Tap = Callable[[Event, RunResult], None]
@@ -22,15 +27,23 @@ class Recording:
     past : what the journal has of the run, where it goes on.
     taps : each is given every event after the result has taken it in; they never raise and never block.
     parent : the step that this run is, where a workflow is a step: the events go to its run, which has the journal.
+    budgets : the run's own; those of the parent's run hold as well.
     """
 
     def __init__(
-        self, *, past: PastRun | None = None, taps: Sequence[Tap] = (), parent: StepScope | None = None
+        self,
+        *,
+        past: PastRun | None = None,
+        taps: Sequence[Tap] = (),
+        parent: StepScope | None = None,
+        budgets: Sequence[Budget] = (),
     ) -> None:
         self.result = _inner_result(parent) if parent else past.result if past else RunResult()
         self.journal: RunJournal | None = parent.run.journal if parent else None
         self.prefix: str = parent.run.prefix + _inner_path(parent) if parent else ""
         self.answers: Answers = parent.run.answers if parent else past.answers if past else {}
+        self.reuse: Reuse | None = parent.run.reuse if parent else None
+        self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
         self._taps = taps
         self._parent = parent
 
@@ -68,14 +81,43 @@ class Recording:
                 return answers.pop(index)[1]
         return None
 
-    def wait_until_durable(self) -> bool:
-        """Block until the journal holds all that has happened so far, and return whether it does. For threads."""
-        return self.journal is None or self.journal.wait_until_durable()
-
-    def keep_answer(self, scope: StepScope, key: str, request: Request, reply: Reply) -> None:
-        """Block until the journal holds an answer, or has said that it cannot. For threads."""
+    def note_attempt(self, scope: StepScope, number: int, started_at: datetime, most_usd: Decimal | None) -> None:
+        """Write down that a request is about to be sent, and block until that is durable. For threads."""
+        self.emit(AttemptStarted(scope.step_id, number, started_at, most_usd, scope.item))
         if self.journal is not None:
-            self.journal.keep_answer(self.prefix + scope.step_id, scope.item, key, request, reply)
+            self.journal.wait_until_durable()
+
+    def keep_answer(self, scope: StepScope, place: str, request: Request, reply: Reply) -> None:
+        """Block until the journal and the cache hold an answer, or have said that they cannot. For threads."""
+        step = self.prefix + scope.step_id
+        if self.reuse is not None:
+            try:
+                self.reuse.keep((self.result.run_id, step, scope.item), place, request, reply)
+            except CassetteError as error:  # the answer was paid, and is used
+                self.warn(str(error))
+        if self.journal is not None:
+            self.journal.keep_answer(step, scope.item, request, reply)
+        elif self.reuse is not None:
+            self.reuse.wait_until_durable()
+
+    def warn(self, sentence: str) -> None:
+        """Say something that went wrong beside the steps, in the result of the run that people see."""
+        if self._parent is not None:
+            self._parent.run.warn(sentence)
+        else:
+            self.result.warnings.append(sentence)
+
+    def note_reuse(self, scope: StepScope, request: Request, reply: Reply) -> None:
+        """Write down that the step was given an answer that was there before. Never blocks."""
+        if self.journal is not None:
+            self.journal.note_answer(self.prefix + scope.step_id, scope.item, request, reply)
+        self.emit(CallFinished(scope.step_id, reply, scope.item))
+
+    def reject(self, scope: StepScope, reply: Reply) -> None:
+        """Write down that the step cannot use an answer, and give it no more."""
+        if self.reuse is not None:
+            self.reuse.forget(reply)
+        self.emit(ReplyRejected(scope.step_id, reply.key, scope.item))
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers."""

@@ -9,15 +9,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentflow.core import ports
 from agentflow.core.errors import message_of, type_name_of
 from agentflow.core.events import (
     AttemptFinished,
+    AttemptStarted,
     CallFinished,
     Event,
     NestedEvent,
+    ReplyRejected,
     RunFinished,
     RunStarted,
     RunStatus,
@@ -50,14 +52,19 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+_ENDED_BADLY = frozenset({StepStatus.FAILED, StepStatus.CANCELLED})
+
+
 @dataclass(slots=True)
 class StepRow:
     """What is known of one step of a run, or of one item of a mapped step; times in milliseconds, money in dollars.
 
     `started_ms` counts from the start of the run. `own_attempts` are those of all model calls that the step made,
-    `own_replies` their answers. A step that calls no model has neither, and its costs and tokens are None.
+    `own_replies` their answers, `rejected` those of them that the step could not use, and asked again. A step that
+    calls no model has neither, and its costs and tokens are None. `own_pending` are requests that were sent and have
+    not come back, with the most that each can cost.
     `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
-    itself. `reason` says why a step was skipped.
+    itself. `reason` says why a step was skipped, or stopped.
     """
 
     step: str
@@ -67,6 +74,8 @@ class StepRow:
     latency_ms: float | None = None
     own_attempts: tuple[Attempt, ...] = ()
     own_replies: tuple[Reply, ...] = ()
+    rejected: tuple[Reply, ...] = ()
+    own_pending: tuple[Pending, ...] = ()
     model_id: str | None = None
     kept_output: Any = None
     error: BaseException | None = None
@@ -98,22 +107,76 @@ class StepRow:
         return ", ".join(dict.fromkeys(reply.model for reply in self.replies)) or None
 
     @property
-    def usage(self) -> Usage | None:
-        """The tokens of the step's answered calls; None where there were none."""
+    def paid(self) -> tuple[Reply, ...]:
+        """The answers that the models were asked for; the others were there before."""
+        return tuple(reply for reply in self.replies if reply.origin is None)
+
+    @property
+    def cached(self) -> bool | None:
+        """Whether all answers were there before; None where the step made no calls."""
         replies = self.replies
-        return sum((reply.usage for reply in replies), Usage()) if replies else None
+        return all(reply.origin is not None for reply in replies) if replies else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of the step's answered calls, without those that cost nothing; None where there were no calls."""
+        return sum((reply.usage for reply in self.paid), Usage()) if self.replies else None
 
     @property
     def cost_usd(self) -> Decimal | None:
         """What the step's calls cost; None where it made none, or where a price is not known."""
-        replies = self.replies
-        return total_usd(reply.cost_usd for reply in replies) if replies else None
+        return total_usd(reply.cost_usd for reply in self.paid) if self.replies else None
 
     @property
     def bedrock_usd(self) -> Decimal | None:
         """Bedrock's list price of the step's tokens; None where it made no calls, or where a price is not known."""
-        replies = self.replies
-        return total_usd(reply.bedrock_usd for reply in replies) if replies else None
+        return total_usd(reply.bedrock_usd for reply in self.paid) if self.replies else None
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        """Bedrock's list price of the answers that were there before; None as for `bedrock_usd`."""
+        given = [reply for reply in self.replies if reply.origin is not None]
+        return total_usd(reply.bedrock_usd for reply in given) if self.replies else None
+
+    @property
+    def wasted_usd(self) -> Decimal | None:
+        """What of `cost_usd` bought nothing: answers that were rejected, and all of a step that did not end well.
+
+        None where the step made no calls, and where a request may have been billed that was never answered.
+        """
+        if not (self.replies or self.attempts) or self.uncertain_usd != 0:
+            return None
+        parts = list(self._parts())
+        own = self.own_replies if self.status in _ENDED_BADLY and not parts else self.rejected
+        lost = total_usd(reply.cost_usd for reply in own if reply.origin is None)
+        inner = total_usd(part.wasted_usd for part in parts if part.replies or part.attempts)
+        return None if lost is None or inner is None else lost + inner
+
+    @property
+    def uncertain_usd(self) -> Decimal | None:
+        """The most that requests without an answer can have cost; None where a price is not known.
+
+        They were given up, broke off, or were on their way when their process ended.
+        """
+        return total_usd(
+            chain(
+                (attempt.may_cost_usd for attempt in self.own_attempts),
+                (pending.most_usd for pending in self.own_pending),
+                (part.uncertain_usd for part in self._parts()),
+            )
+        )
+
+
+class Pending(NamedTuple):
+    """A request that was sent and has not come back."""
+
+    number: int
+    started_at: datetime
+    most_usd: Decimal | None
+
+
+def _same(pending: Pending, attempt: Attempt) -> bool:
+    return (pending.number, pending.started_at) == (attempt.number, attempt.started_at)
 
 
 def total_usd(amounts: Iterable[Decimal | None]) -> Decimal | None:
@@ -132,7 +195,7 @@ class RunResult:
 
     Attributes
     ----------
-    status : `running`, `ok`, `failed` or `interrupted`.
+    status : `running`, `ok`, `failed`, `interrupted` or `budget_exceeded`.
     outputs : step id -> what the step returned, for the steps that finished. That of a mapped step is a list with an
         output for each item, None for those that failed. An output that is kept in the journal is read when asked for.
     rows : step id -> `StepRow`, for every step, in the order they were added.
@@ -207,16 +270,27 @@ class RunResult:
         row.status = StepStatus.OK
         row.latency_ms = (event.at - self._started) * 1000 - (row.started_ms or 0.0)
 
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        row = self.row(event.step_id, event.item)
+        with _adding:
+            row.own_pending += (Pending(event.number, event.started_at, event.most_usd),)
+
     def _attempt_finished(self, event: AttemptFinished) -> None:
         row = self.row(event.step_id, event.item)
         with _adding:
             row.own_attempts += (event.attempt,)
+            row.own_pending = tuple(pending for pending in row.own_pending if not _same(pending, event.attempt))
         row.model_id = event.model_id
 
     def _call_finished(self, event: CallFinished) -> None:
         row = self.row(event.step_id, event.item)
         with _adding:
             row.own_replies += (event.reply,)
+        row.model_id = event.reply.model_id
+
+    def _reply_rejected(self, event: ReplyRejected) -> None:
+        row = self.row(event.step_id, event.item)
+        row.rejected += tuple(reply for reply in row.own_replies if reply.key == event.key)
 
     def _step_failed(self, event: StepFailed) -> None:
         row = self.row(event.step_id, event.item)
@@ -237,7 +311,9 @@ class RunResult:
         row.status, row.reason = StepStatus.SKIPPED, event.reason
 
     def _step_cancelled(self, event: StepCancelled) -> None:
-        self._end(self.row(event.step_id, event.item), StepStatus.CANCELLED, event.at)
+        row = self.row(event.step_id, event.item)
+        row.reason = event.reason
+        self._end(row, StepStatus.CANCELLED, event.at)
 
     def _run_finished(self, event: RunFinished) -> None:
         self.status, self.error = event.status, event.error
@@ -281,6 +357,21 @@ class RunResult:
         return total_usd(row.bedrock_usd for row in self.rows.values() if row.replies)
 
     @property
+    def saved_usd(self) -> Decimal | None:
+        """Bedrock's list price of the answers that were there before; None where a price is not known."""
+        return total_usd(row.saved_usd for row in self.rows.values() if row.replies)
+
+    @property
+    def wasted_usd(self) -> Decimal | None:
+        """What of `cost_usd` bought nothing; None where nobody knows."""
+        return total_usd(row.wasted_usd for row in self.rows.values() if row.replies or row.attempts)
+
+    @property
+    def uncertain_usd(self) -> Decimal | None:
+        """The most that requests without an answer can have cost; None where a price is not known."""
+        return total_usd(row.uncertain_usd for row in self.rows.values())
+
+    @property
     def usage(self) -> Usage:
         """The tokens of all answered calls of the run."""
         return sum((usage for row in self.rows.values() if (usage := row.usage)), Usage())
@@ -295,22 +386,23 @@ class RunResult:
         return [self._record(*leaf) for leaf in self.leaves()]
 
     def _record(self, step: str, item: int | None, row: StepRow) -> Mapping[str, Any]:
-        attempts, replies = row.attempts, row.replies
+        attempts, replies, paid = row.attempts, row.replies, row.paid
         last = replies[-1] if replies else None
         usage = row.usage
         started = None if row.started_ms is None else self.started_at + timedelta(milliseconds=row.started_ms)
-        streamed = [reply.ttft_ms for reply in replies if reply.ttft_ms is not None]
+        streamed = [reply.ttft_ms for reply in paid if reply.ttft_ms is not None]
         return {
             "run_id": self.run_id,
             "step": step,
             "item": item,
             "status": row.status.value,
+            "cached": row.cached,
             "model": row.model,
             "model_id": row.model_id,
             "region": last.region if last else None,
             "attempts": len(attempts) if attempts else None,
             "started_at": started,
-            "queue_ms": sum(reply.queue_ms for reply in replies) if replies else None,
+            "queue_ms": sum(reply.queue_ms for reply in paid) if replies else None,
             "ttft_ms": streamed[0] if streamed else None,
             "latency_ms": row.latency_ms,
             "retry_wait_ms": sum(attempt.wait_ms for attempt in attempts) if attempts else None,
@@ -319,6 +411,8 @@ class RunResult:
             "cache_read_tokens": usage.cache_read_tokens if usage else None,
             "cache_write_tokens": usage.cache_write_tokens if usage else None,
             "cost_usd": row.cost_usd,
+            "saved_usd": row.saved_usd,
+            "wasted_usd": row.wasted_usd,
             "bedrock_usd": row.bedrock_usd,
             "price_date": last.price_date if last else None,
             "stop_reason": last.stop_reason if last else None,
@@ -370,8 +464,10 @@ _APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {
     StepMapped: RunResult._step_mapped,
     StepStarted: RunResult._step_started,
     StepFinished: RunResult._step_finished,
+    AttemptStarted: RunResult._attempt_started,
     AttemptFinished: RunResult._attempt_finished,
     CallFinished: RunResult._call_finished,
+    ReplyRejected: RunResult._reply_rejected,
     StepFailed: RunResult._step_failed,
     StepSkipped: RunResult._step_skipped,
     StepCancelled: RunResult._step_cancelled,

@@ -13,6 +13,7 @@ from agentflow.core.errors import InputError, ResumeError
 from agentflow.core.graph import downstream_of
 from agentflow.core.journal import Journal, PastRun, RunJournal, RunRecord
 from agentflow.core.recording import Recording
+from agentflow.core.reuse import open_reuse
 from agentflow.utils.threads import function_pool
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ async def open_journal() -> Journal:
     return journal
 
 
-async def begin_journal(recording: Recording, run_id: str, workflow: Workflow, inputs: Mapping[str, Any]) -> None:
-    """Start the journal of a new run."""
-    journal = await open_journal()
-    recording.journal = journal.begin(_record(run_id, workflow, inputs), recording.result.warnings.append)
+async def begin_run(
+    recording: Recording, run_id: str, workflow: Workflow, inputs: Mapping[str, Any], *, fresh: bool
+) -> None:
+    """Open what a new run needs: the answers that are given again, and its journal."""
+    recording.reuse = await open_reuse(workflow.config.cache, fresh=fresh)
+    if workflow.config.journal:
+        journal = await open_journal()
+        recording.journal = journal.begin(_record(run_id, workflow, inputs), recording.result.warnings.append)
 
 
 def _record(run_id: str, workflow: Workflow, inputs: Mapping[str, Any]) -> RunRecord:

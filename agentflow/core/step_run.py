@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from agentflow.core.errors import InputError, StepTimeoutError
+from agentflow.core.errors import BudgetExceeded, InputError, StepTimeoutError
 from agentflow.core.events import Event, StepCancelled, StepFailed, StepFinished, StepScope, StepStarted, current_step
 from agentflow.core.journal import Encoded, RunJournal
 from agentflow.core.outputs import Stored
@@ -18,6 +18,7 @@ from agentflow.core.result import StepStatus
 from agentflow.utils.threads import function_pool
 
 FAILED: Any = object()  # in the place of an output, where there is none
+REFUSED: Any = object()  # likewise: the step did not fail, but may call no more
 
 
 class StepRunner:
@@ -27,16 +28,18 @@ class StepRunner:
     ----------
     emit : takes an event in.
     stopped : whether the run is being stopped, so that nothing more counts.
+    refused : why the budget lets no more calls through; None while it does.
     """
 
     def __init__(self, recording: Recording, large_output_bytes: int) -> None:
         self.emit: Callable[[Event], None] = recording.emit
         self.stopped = False
+        self.refused: BudgetExceeded | None = None
         self._recording = recording
         self._large_output_bytes = large_output_bytes
 
     async def run(self, step: PlannedStep, values: dict[str, Any], item: int | None = None) -> Any:
-        """Run a step, or an item of it, and return its output; `FAILED` where it raised."""
+        """Run a step, or an item of it, and return its output; `FAILED` where it raised, `REFUSED` for the budget."""
         step_id = step.step_id
         current_step.set(StepScope(step_id, item, self._recording))
         self.emit(StepStarted(step_id, time.perf_counter(), item))
@@ -48,6 +51,10 @@ class StepRunner:
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
+            if isinstance(error, BudgetExceeded):
+                self.refused = self.refused or error
+                self.emit(StepCancelled(step_id, time.perf_counter(), item, "the budget does not cover its next call"))
+                return REFUSED
             if self.stopped or (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
                 if self._recording.result.row(step_id, item).status is StepStatus.RUNNING:
                     self.emit(StepCancelled(step_id, time.perf_counter(), item))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
-from agentflow.core.agent import Agent, as_agent
+from agentflow.core.agent import Agent, SimpleAgent, as_agent
+from agentflow.core.budget import Budget, as_limit, budgets_in_force, spent_of
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
@@ -26,7 +28,8 @@ from agentflow.core.portal import RunHandle
 from agentflow.core.readers import Reader, ReaderThread
 from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
-from agentflow.core.resume import Resumption, begin_journal, prepare_resumption
+from agentflow.core.resume import Resumption, begin_run, prepare_resumption
+from agentflow.core.reuse import open_reuse
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.utils.env import setting
 
@@ -199,16 +202,32 @@ class Workflow:
             self._identity = fingerprints(self.steps), definition_json(self)
         return self._identity
 
-    def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = ()) -> Run:
+    def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False) -> Run:
         """Return a run that has everything it needs; nothing was called."""
         plan = self.plan
         plan.check_inputs(inputs)
-        recording = Recording(taps=self._taps(taps))
+        recording = Recording(taps=self._taps(taps), budgets=self._budgets(self.config.budget_usd))
         run_id = f"r-{os.urandom(6).hex()}"
-        begin = partial(begin_journal, recording, run_id, self, inputs) if self.config.journal else None
+        needs_more = self.config.journal or self.config.cache
+        begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
         run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
         self.last_result = run.result
         return run
+
+    def _budgets(self, limit_usd: Decimal | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
+        """Return what limits a run's money."""
+        if limit_usd is None and not budgets_in_force():
+            return ()
+        self._check_prices()
+        return () if limit_usd is None else (Budget(limit_usd, spent_usd=spent_usd),)
+
+    def _check_prices(self) -> None:
+        """Raise an `UnknownPriceError` for a step whose model has no known price."""
+        for step in self.steps.values():
+            if isinstance(step.agent, WorkflowAgent):
+                step.agent.workflow._check_prices()
+            elif isinstance(step.agent, SimpleAgent):
+                step.agent.check_price()
 
     def _taps(self, others: Sequence[Tap]) -> Sequence[Tap]:
         return (*(thread.take for thread in self._readers.values()), *others) if self._readers else others
@@ -217,7 +236,7 @@ class Workflow:
         """Return a run of this workflow as a step of another run, whose journal and result it shares."""
         if parent is None:
             return self._prepare(inputs)
-        recording = Recording(parent=parent)
+        recording = Recording(parent=parent, budgets=self._budgets(self.config.budget_usd))
         return Run(self.plan, self.config, inputs, recording, run_id=parent.run.result.run_id)
 
     async def _admitted(self, run: Run) -> RunResult:
@@ -240,11 +259,12 @@ class Workflow:
             mark_interrupted(error, run.result)
             raise
 
-    async def execute(self, /, **inputs: Any) -> RunResult:
+    async def execute(self, /, *, fresh: bool = False, **inputs: Any) -> RunResult:
         """Run the workflow on the caller's event loop.
 
         Parameters
         ----------
+        fresh : ask for every answer, also for those that the cache has, and keep the new ones in their place.
         **inputs : the run's inputs, by name (`Workflow.inputs` lists them).
 
         Raises
@@ -252,14 +272,17 @@ class Workflow:
         DefinitionError, InputError, JournalError
             The workflow or the inputs are wrong, or the journal cannot be opened; nothing was called.
         WorkflowError
-            A step failed or the time was up; its `result` has everything that was finished.
+            A step failed or the time was up; its `result` has everything that was finished. A `BudgetExceeded` where
+            the next call could pass the budget.
+        UnknownPriceError
+            There is a budget, and a model whose price is not known; nothing was called.
         asyncio.CancelledError
             The caller's task was cancelled; its `result`, as `last_result`, has everything that was finished.
         """
-        return await self._run_here(self._prepare(inputs))
+        return await self._run_here(self._prepare(inputs, fresh=fresh))
 
-    def run(self, /, **inputs: Any) -> RunResult:
-        """Run the workflow and wait for its end: in a script, a notebook cell or papermill.
+    def run(self, /, *, fresh: bool = False, **inputs: Any) -> RunResult:
+        """Run the workflow and wait for its end: in a script, a notebook cell or papermill; parameters as `execute`.
 
         Raises
         ------
@@ -270,11 +293,11 @@ class Workflow:
         RunInterrupted
             Ctrl-C or the kernel's stop button; its `result` has everything that was finished.
         """
-        run = self._prepare(inputs)
+        run = self._prepare(inputs, fresh=fresh)
         return portal.run(partial(self._admitted, run), run.result)
 
-    def start(self, /, **inputs: Any) -> RunHandle:
-        """Start a run in the background and return at once.
+    def start(self, /, *, fresh: bool = False, **inputs: Any) -> RunHandle:
+        """Start a run in the background and return at once; parameters as `execute`.
 
         Returns
         -------
@@ -287,11 +310,11 @@ class Workflow:
         DefinitionError, InputError
             The workflow or the inputs are wrong; nothing was called.
         """
-        run = self._prepare(inputs)
+        run = self._prepare(inputs, fresh=fresh)
         return portal.start(partial(self._admitted, run), run.result)
 
-    async def stream(self, /, **inputs: Any) -> AsyncIterator[Event]:
-        """Run the workflow and yield its events as they happen; the last one is `RunFinished`.
+    async def stream(self, /, *, fresh: bool = False, **inputs: Any) -> AsyncIterator[Event]:
+        """Run the workflow and yield its events as they happen; the last one is `RunFinished`. Parameters as `execute`.
 
         Raises
         ------
@@ -304,7 +327,7 @@ class Workflow:
         def tap(event: Event, _result: RunResult) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
-        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap])))
+        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap], fresh=fresh)))
         run.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -317,7 +340,15 @@ class Workflow:
                 run.cancel()
                 await asyncio.wait([run])
 
-    async def resume(self, run_id: str, /, *, accept_changes: bool = False, **inputs: Any) -> RunResult:
+    async def resume(
+        self,
+        run_id: str,
+        /,
+        *,
+        accept_changes: bool = False,
+        budget_usd: Decimal | float | str | None = None,
+        **inputs: Any,
+    ) -> RunResult:
         """Go on with a run that was stopped, also in another process that has built the same workflow.
 
         Finished steps are taken from the journal, Python steps among them; of the others, only calls that were not
@@ -327,6 +358,7 @@ class Workflow:
         ----------
         run_id : as `agentflow.runs()` lists it.
         accept_changes : run the steps that were changed since, and all that need them, again.
+        budget_usd : the most that the run may cost, together with what it has cost before; default the workflow's own.
         **inputs : those that the journal does not have, since they cannot be kept, secrets among them.
 
         Raises
@@ -340,12 +372,16 @@ class Workflow:
         WorkflowError, asyncio.CancelledError, JournalError
             As for `execute()`.
         """
+        limit_usd = self.config.budget_usd if budget_usd is None else as_limit(budget_usd)
+        self._budgets(limit_usd)  # it is checked before the run is taken over
         resumption: Resumption = await prepare_resumption(self, run_id, inputs, accept_changes=accept_changes)
         self.last_result = resumption.past.result
         if resumption.journal is None:
             return resumption.past.result
-        recording = Recording(past=resumption.past, taps=self._taps(()))
+        budgets = self._budgets(limit_usd, spent_usd=spent_of(resumption.past.result))
+        recording = Recording(past=resumption.past, taps=self._taps(()), budgets=budgets)
         recording.journal = resumption.journal
+        recording.reuse = await open_reuse(self.config.cache, fresh=False)
         run = Run(
             self.plan,
             self.config,

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from agentflow.core.content import Attachment, Content
 from agentflow.core.errors import DefinitionError
-from agentflow.core.model import DEFAULT_MAX_TOKENS, Reply, Request, Turn
+from agentflow.core.model import DEFAULT_MAX_TOKENS, Estimate, Reply, Request, Turn
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call, Route
 from agentflow.models.catalog import ModelType, load_catalog
 from agentflow.models.stream import ReplyStream
+from agentflow.models.tokens import estimate
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
 from agentflow.utils.env import setting
 from agentflow.utils.redaction import redact_dependencies
@@ -91,7 +92,13 @@ class BedrockClient:
     def _route(self) -> Route:
         profile = None if self.on_this_machine else self._profile
         link = transport(Target(self.region, self.endpoint_url, profile, self.max_connections))
-        return Route(self.region, link, self.on_this_machine, self.max_retries)
+        return Route(self.region, link, self.on_this_machine, self.max_retries, self._place)
+
+    @property
+    def _place(self) -> str:
+        if self.endpoint_url == LOCAL:
+            return f"{LOCAL} {setting('AGENTFLOW_LOCAL_MODEL').value}"
+        return self.endpoint_url or "Amazon Bedrock"
 
     @property
     def on_this_machine(self) -> bool:
@@ -141,6 +148,10 @@ class BedrockClient:
             _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
         )
         return await self.answer(model, request)
+
+    def estimate(self, model: str | None, request: Request) -> Estimate:
+        """Return what a request will take. Sends nothing."""
+        return estimate(load_catalog().resolve(model, self.region), request)
 
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request; what `invoke` does, for a `Request`."""

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from agentflow.core.budget import budgets_in_force, hold
 from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
 from agentflow.core.events import current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
@@ -21,7 +22,8 @@ from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
 from agentflow.models.catalog import ResolvedModel, load_catalog
-from agentflow.models.faults import Place, code_of, explain
+from agentflow.models.faults import Place, code_of, explain, may_be_billed
+from agentflow.models.tokens import estimate
 from agentflow.models.transport import Transport
 
 FIRST_WAIT_SECONDS = 0.5
@@ -29,12 +31,13 @@ LONGEST_WAIT_SECONDS = 20.0
 
 
 class Route(NamedTuple):
-    """The way that calls take."""
+    """The way that calls take; `place` is what tells the answers there from those of Amazon Bedrock."""
 
     region: str
     link: Transport
     on_this_machine: bool
     max_retries: int
+    place: str
 
 
 class Answered(NamedTuple):
@@ -45,19 +48,23 @@ class Answered(NamedTuple):
     ttft_ms: float | None
 
 
+Send: TypeAlias = Callable[[Any, dict[str, Any]], Answered]  # asks boto3's client, with the operation's arguments
+
+
 class Call:
     """One logical call: its attempts, retries and what they took."""
 
     def __init__(self, route: Route, model: str | None, request: Request) -> None:
         self.resolved: ResolvedModel = load_catalog().resolve(model, route.region)
         self.shown = False  # text has reached the caller: a retry would show it twice
-        self._route = route
-        self._request = request
-        self._scope = current_step.get()
-        self._attempts: list[Attempt] = []
-        self._queue_ms = 0.0
+        self.request = request
+        self.scope = current_step.get()
+        self.budgets = (*budgets_in_force(), *(self.scope.run.budgets if self.scope else ()))
+        self.attempts: list[Attempt] = []
+        self.queue_ms = 0.0
+        self.route = route
 
-    async def run(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
+    async def run(self, send: Send) -> Reply:
         """Send the request until it is answered, and return the reply.
 
         Parameters
@@ -65,82 +72,65 @@ class Call:
         send : asks boto3's client, on a thread, with the arguments of the operation.
         """
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._route.max_retries + 1),
+            stop=stop_after_attempt(self.route.max_retries + 1),
             wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
             retry=retry_if_exception(lambda error: isinstance(error, _AttemptFailed) and error.explained.retryable),
             before_sleep=self._before_retry,
             reraise=True,
         )
-        scope = self._scope
-        if scope is not None and scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
+
+        async def ask() -> Reply:
+            try:
+                return await retrying(self._attempt, send)
+            except _AttemptFailed as failed:
+                self._report(failed.attempt)
+                raise failed.explained from failed.__cause__
+
+        scope = self.scope
+        if scope is None:
+            return await ask()
+        if scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
             return kept  # answered before the run was stopped: it is in the run's record, and was paid
+        if scope.run.reuse is None:
+            return await ask()
+        reply = await scope.run.reuse.answer(self.key, self.route.place, self.request, ask)
+        if reply.origin is not None:
+            scope.run.note_reuse(scope, self.request, reply)
+        return reply
+
+    async def _attempt(self, send: Send) -> Reply:
+        link = self.route.link
+        sending = _Sending(self, send)
         try:
-            return await retrying(self._attempt, send)
-        except _AttemptFailed as failed:
-            self._report(failed.attempt)
-            raise failed.explained from failed.__cause__
-
-    async def _attempt(self, send: Callable[[Any, dict[str, Any]], Answered]) -> Reply:
-        link = self._route.link
-        earlier = tuple(self._attempts)
-        number = len(earlier) + 1
-        queued = time.perf_counter()
-        sent: float | None = None
-        started_at = datetime.now(UTC)
-        given_up = False
-
-        def elapsed_ms() -> float:
-            return (time.perf_counter() - (sent or queued)) * 1000
-
-        def work() -> Reply:
-            nonlocal sent, started_at
-            queue_ms = self._queue_ms + elapsed_ms()
-            boto_client = link.client()
-            if self._scope is not None and not earlier:
-                self._scope.run.wait_until_durable()  # the journal has the run before anything is paid for it
-            if given_up:
-                raise _GivenUp
-            sent, started_at = time.perf_counter(), datetime.now(UTC)
-            answered = send(boto_client, self._arguments())
-            latency_ms, metadata = elapsed_ms(), answered.metadata
-            attempt = Attempt(
-                number,
-                started_at,
-                latency_ms,
-                http_status=metadata["HTTPStatusCode"],
-                request_id=metadata.get("RequestId"),
-            )
-            reply = self._reply(answered, (*earlier, attempt), latency_ms, queue_ms)
-            if self._scope is not None:  # here, and not after the wait: that may have been cancelled
-                self._scope.run.keep_answer(self._scope, self.key, self._request, reply)
-            return reply
-
-        try:
-            reply = await link.pool.run(work)
+            reply = await link.pool.run(sending.work)
         except asyncio.CancelledError:
-            given_up = True
-            if sent is not None:  # it may still be answered, and billed
-                self._report(Attempt(number, started_at, elapsed_ms(), error_code=ABANDONED))
+            sending.is_given_up = True
+            if sending.sent is not None:  # it may still be answered, and billed
+                self._report(sending.attempt(error_code=ABANDONED, may_cost_usd=self.most_usd))
             raise
         except (AgentFlowError, LocalEndpointError):
             raise
         except Exception as error:
-            attempt = Attempt(
-                number,
-                started_at,
-                elapsed_ms(),
+            metadata = _metadata(error)
+            attempt = sending.attempt(
                 error_code=code_of(error),
-                http_status=_metadata(error).get("HTTPStatusCode"),
-                request_id=_metadata(error).get("RequestId"),
+                http_status=metadata.get("HTTPStatusCode"),
+                request_id=metadata.get("RequestId"),
+                may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
             )
             explained = self._explain(error, link.endpoint_url)
             if isinstance(explained, EndpointError):
                 link.reconnect()
             raise _AttemptFailed(attempt, explained) from error
-        self._queue_ms = reply.queue_ms
+        self.queue_ms = reply.queue_ms
         self._report(reply.attempts[-1])
         report_reply(reply)
         return reply
+
+    @cached_property
+    def most_usd(self) -> Decimal | None:
+        """The dearest that an attempt can become."""
+        return estimate(self.resolved, self.request).most_usd
 
     @cached_property
     def key(self) -> str:
@@ -149,25 +139,27 @@ class Call:
 
     def _body(self) -> dict[str, Any]:
         spec = self.resolved.spec
-        return converse.request_body(self._request, json_schema=bool(spec and spec.json_schema))
+        return converse.request_body(self.request, json_schema=bool(spec and spec.json_schema))
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of boto3's operation."""
         return {"modelId": self.resolved.model_id, **self._body()}
 
-    def _reply(self, answered: Answered, attempts: tuple[Attempt, ...], latency_ms: float, queue_ms: float) -> Reply:
+    def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
+        """Return what the caller gets."""
         answer, metadata, ttft_ms = answered
         resolved = self.resolved
         # Only an endpoint on this machine is believed when it says that a local model answered, free of charge.
-        local_model = metadata.get("HTTPHeaders", {}).get(MODEL_HEADER) if self._route.on_this_machine else None
+        local_model = metadata.get("HTTPHeaders", {}).get(MODEL_HEADER) if self.route.on_this_machine else None
         bedrock_usd = resolved.cost(answer.usage)
         return Reply(
             text=answer.text,
             model=f"local · {unquote(local_model)}" if local_model else resolved.name,
             model_id=resolved.model_id,
-            region=self._route.region,
+            region=self.route.region,
             stop_reason=answer.stop_reason,
             usage=answer.usage,
-            latency_ms=latency_ms,
+            latency_ms=attempts[-1].latency_ms,
             ttft_ms=ttft_ms,
             queue_ms=queue_ms,
             retry_wait_ms=sum(attempt.wait_ms for attempt in attempts),
@@ -176,10 +168,11 @@ class Call:
             bedrock_usd=bedrock_usd,
             price_date=load_catalog().prices_dated.isoformat(),
             request_id=metadata.get("RequestId"),
+            key=self.key,
         )
 
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:
-        region = self._route.region
+        region = self.route.region
         try:
             profile = load_catalog().resolve(self.resolved.name, region).model_id if self.resolved.spec else None
         except UnknownModelError:  # none that serves this region
@@ -195,8 +188,55 @@ class Call:
             self._report(replace(failed.attempt, wait_ms=state.next_action.sleep * 1000))
 
     def _report(self, attempt: Attempt) -> None:
-        self._attempts.append(attempt)
+        self.attempts.append(attempt)
         report_attempt(attempt, self.resolved.model_id)
+
+
+class _Sending:
+    """One request on its way. `work` runs on a thread; whoever waits for it may give it up meanwhile."""
+
+    def __init__(self, call: Call, send: Send) -> None:
+        self.is_given_up = False
+        self.sent: float | None = None
+        self._call = call
+        self._send = send
+        self._earlier = tuple(call.attempts)
+        self._queued = time.perf_counter()
+        self._started_at = datetime.now(UTC)
+
+    def attempt(self, **known: Any) -> Attempt:
+        """Return the attempt as it stands now, with the other fields as given."""
+        elapsed_ms = (time.perf_counter() - (self.sent or self._queued)) * 1000
+        return Attempt(len(self._earlier) + 1, self._started_at, elapsed_ms, **known)
+
+    def work(self) -> Reply:
+        """Send the request, and return the reply once it is kept."""
+        call, scope = self._call, self._call.scope
+        boto_client = call.route.link.client()
+        held = hold(call.budgets, call.most_usd, call.resolved.name) if call.budgets else None
+        self._started_at = datetime.now(UTC)
+        if scope is not None:  # the journal has it before anything is paid
+            scope.run.note_attempt(scope, len(self._earlier) + 1, self._started_at, call.most_usd)
+        if self.is_given_up:
+            if held:
+                held.settle(Decimal(0))
+            raise _GivenUp
+        queue_ms = call.queue_ms + (time.perf_counter() - self._queued) * 1000
+        self.sent = time.perf_counter()
+        try:
+            answered = self._send(boto_client, call.arguments())
+        except Exception as error:
+            if held:
+                held.settle(None if may_be_billed(error) else Decimal(0))
+            raise
+        metadata = answered.metadata
+        attempt = self.attempt(http_status=metadata["HTTPStatusCode"], request_id=metadata.get("RequestId"))
+        reply = call.reply(answered, (*self._earlier, attempt), queue_ms)
+        if held:
+            held.settle(reply.bedrock_usd)
+        if scope is not None:  # here, and not after the wait: that may have been cancelled
+            scope.run.keep_answer(scope, call.route.place, call.request, reply)
+        return reply
 
 
 class _AttemptFailed(Exception):  # noqa: N818 - carries an attempt to the retry, and is never seen outside

@@ -118,6 +118,13 @@ _FAULTS = (
 )  # fmt: skip
 
 
+_NEVER_SENT = {
+    "endpointconnectionerror", "connecttimeouterror", "proxyconnectionerror", "sslerror", "nocredentialserror",
+    "partialcredentialserror", "credentialretrievalerror", "paramvalidationerror", "unauthorizedssotokenerror",
+    "ssotokenloaderror", "tokenretrievalerror",
+}  # fmt: skip
+
+
 def explain(error: Exception, place: Place) -> ModelCallError:
     """Return the error that a person should see for one of botocore's, urllib3's or Bedrock's own."""
     code, message = code_of(error), _message_of(error)
@@ -132,6 +139,17 @@ def explain(error: Exception, place: Place) -> ModelCallError:
     return fault.error(
         f"{fault.what.format(**facts)}.", fix=fault.fix.format(**facts), code=code, retryable=fault.retryable
     )
+
+
+def may_be_billed(error: Exception) -> bool:
+    """Return whether the work may have been done although there is no answer: the request was sent, and then broke off.
+
+    A refusal, which has an HTTP status, costs nothing, and neither does a request that found no connection.
+    """
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and response.get("ResponseMetadata", {}).get("HTTPStatusCode"):
+        return False
+    return code_of(error).lower() not in _NEVER_SENT
 
 
 def code_of(error: Exception) -> str:

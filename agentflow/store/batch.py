@@ -22,10 +22,11 @@ from agentflow.core.events import (
 )
 from agentflow.core.journal import Encoded, RunRecord
 from agentflow.core.model import Reply
+from agentflow.store.cache_rows import CacheRows
 from agentflow.store.codec import ITEMS, NOT_KEPT, dumps, encode_text
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import resident_bytes, this_process
-from agentflow.store.records import body_of, located, utc_text
+from agentflow.store.records import body_of, clean, located, utc_text
 
 WHOLE = -1  # in the place of an item: the step as a whole
 _TOGETHER = 64  # rows of a statement
@@ -58,11 +59,18 @@ class Batch:
         self._touched: dict[LiveRun, None] = {}
         self._events: list[Sequence[Any]] = []
         self._answers: list[Sequence[Any]] = []
+        self._cache = CacheRows()
         self._sealed: Mapping[LiveRun, Sequence[Any]] | None = None
 
-    def add(self, live: LiveRun, what: Any, encoded: Encoded | None) -> None:
-        """Take in what a run has to say: its record, an event with its output, an answer, or its end."""
+    def add(self, live: LiveRun | None, what: Any, encoded: Encoded | None) -> None:
+        """Take in what a run has to say: its record, an event with its output, an answer, or its end.
+
+        What belongs to no run belongs to the cache.
+        """
         self.size += 1
+        if live is None:
+            self._cache.add(what)
+            return
         self.lives[live] = None
         if type(what) is Answer:
             live.take_reply(what.reply)
@@ -125,6 +133,7 @@ class Batch:
         _insert(connection, "events", 3, _without(strange, self._events))
         _insert(connection, "outputs", 5, _without(strange, self.outputs), _NEWEST)
         _insert(connection, f"answers ({_ANSWER})", 12, _without(deleted, self._answers))
+        self._cache.write(connection)
         return lost
 
 
@@ -153,11 +162,6 @@ def renew(connection: sqlite3.Connection, record: RunRecord, again: Iterable[str
             "DELETE FROM outputs WHERE run_id = ? AND (step = ? OR substr(step, 1, ?) IN (?, ?))",
             (record.run_id, step, len(step) + 1, f"{step}.", f"{step}["),
         )
-
-
-def clean(text: str) -> str:
-    """Return a text that SQLite takes: without halves of surrogate pairs."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _without(run_ids: Collection[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

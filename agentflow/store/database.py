@@ -50,6 +50,7 @@ class Database:
         self.folder = folder.expanduser().resolve()
         self.path = self.folder / "agentflow.db"
         self._shared = shared
+        self.readers_never_wait = False  # known once it was opened
 
     def open(self) -> sqlite3.Connection:
         """Return a connection that writes; what is not there yet is made.
@@ -63,7 +64,7 @@ class Database:
             with using_sqlite:
                 self._make_folder()
                 self._make_file()
-                connection = self._connect()
+                connection = self.connect()
                 try:
                     self._set_up(connection)
                 except BaseException:
@@ -83,7 +84,7 @@ class Database:
             The file cannot be read or written.
         """
         try:
-            with using_sqlite, closing(self._connect()) as connection:
+            with using_sqlite, closing(self.connect()) as connection:
                 yield connection
         except sqlite3.Error as error:
             raise self.problem(error) from error
@@ -131,7 +132,8 @@ class Database:
             self.path.chmod(0o600)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection to the file as it is; the caller closes it."""
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
             uri=True,
@@ -149,6 +151,7 @@ class Database:
         migrate(connection)
         shared = is_on_shared(self.path) if self._shared is None else self._shared
         _set_journal_mode(connection, "delete" if shared else "wal")
+        self.readers_never_wait = not shared
         with transaction(connection):  # a file that can only be read is found now, not at the first commit
             pass
 

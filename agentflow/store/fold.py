@@ -87,6 +87,8 @@ def _add_calls(row: StepRow, unanswered: Sequence[tuple[Attempt, str]], replies:
         for attempt, model_id in unanswered
         if attempt.error_code != ABANDONED or (attempt.number, attempt.started_at) not in late
     ]
+    came_back = {(attempt.number, attempt.started_at) for attempt, _ in (*unanswered, *answered)}
+    row.own_pending = tuple(sent for sent in row.own_pending if (sent.number, sent.started_at) not in came_back)
     attempts = sorted(given_up + answered, key=lambda pair: pair[0].started_at)
     row.own_replies += tuple(replies)
     row.own_attempts += tuple(attempt for attempt, _ in attempts)

@@ -15,12 +15,12 @@ from agentflow.core.journal import PastRun
 from agentflow.core.model import Reply
 from agentflow.core.outputs import NotKept, Outputs, Stored, gathered
 from agentflow.core.result import RunResult, StepRow, StepStatus
-from agentflow.store.batch import WHOLE, clean
+from agentflow.store.batch import WHOLE
 from agentflow.store.codec import ITEMS, JSON, NOT_KEPT, decode
 from agentflow.store.fold import fold
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import Owner
-from agentflow.store.records import Place, past_error, read
+from agentflow.store.records import Place, clean, past_error, read
 
 LARGE_OUTPUT_BYTES = 1_000_000  # a longer output of a past run is read when somebody asks for it
 DELETED = "deleted"  # the status of a run whose rows are about to be deleted

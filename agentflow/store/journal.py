@@ -13,8 +13,11 @@ from weakref import WeakSet
 
 from agentflow.core.errors import JournalError, ResumeError
 from agentflow.core.journal import PastRun, RunRecord
+from agentflow.core.reuse import AnswerCache, CacheSource
 from agentflow.store import history, pruning
 from agentflow.store.batch import Joined, renew
+from agentflow.store.cache import SqliteCache, list_answers, prune_answers
+from agentflow.store.cassette import open_cassette
 from agentflow.store.database import Database, transaction
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import resident_bytes, this_process
@@ -49,6 +52,7 @@ class SqliteJournal:
         self._writer = Writer(self._database, heartbeat_seconds=heartbeat_seconds)
         self._retention_days = retention_days
         self._opening = threading.Lock()
+        self.cache = SqliteCache(self.open, self._database, self._writer)
         _ALL.add(self)
 
     def open(self) -> None:
@@ -174,6 +178,36 @@ class SqliteJournal:
                 pass
         return marked
 
+    def kept_answers(self) -> Sequence[Mapping[str, Any]]:
+        """Return a plain record for each answer that is given again, the one that was given last first.
+
+        Returns
+        -------
+        list of dict
+            `key`, `model`, `place`, `prompt` (how it begins), `kept_at`, `used_at` (UTC), `size_bytes`, `hits`,
+            `saved_usd` (None where the price is not known), `run_id`, `step`, `item` (which paid for it).
+
+        Raises
+        ------
+        JournalError
+            The store cannot be read.
+        """
+        self._catch_up()
+        with self._database.reading() as connection:
+            return list_answers(connection)
+
+    def prune_answers(self, *, unused_since: datetime | None = None, keys: Sequence[str] | None = None) -> int:
+        """Delete answers that are given again, and return how many; parameters as in `cache.prune_answers`.
+
+        Raises
+        ------
+        JournalError
+            The store cannot be written.
+        """
+        self._catch_up()
+        with self._database.changing() as connection:
+            return prune_answers(connection, unused_since=unused_since, keys=keys)
+
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was written is durable, and return whether it is."""
         return self._writer.wait(timeout_seconds) if self.is_open else True
@@ -198,13 +232,16 @@ class SqliteJournal:
             ) from error
 
     def _prune_old(self, connection: sqlite3.Connection) -> Iterator[None]:
+        old = datetime.now(UTC) - timedelta(days=self._retention_days or 0)
         with transaction(connection):
-            pruning.mark(connection, older_than=datetime.now(UTC) - timedelta(days=self._retention_days or 0))
+            pruning.mark(connection, older_than=old)
+            prune_answers(connection, unused_since=old)
         yield from pruning.sweep(connection)
 
     def _after_fork(self) -> None:
         self._opening = threading.Lock()
         self._writer.reset()
+        self.cache.reset()
 
 
 def journal() -> SqliteJournal:
@@ -219,6 +256,23 @@ def journal() -> SqliteJournal:
     retention = setting("AGENTFLOW_RETENTION_DAYS")
     days = None if retention.value is None else retention.number(at_least=0)
     return _OF_FOLDER.get(folder) or _OF_FOLDER.setdefault(folder, SqliteJournal(folder, retention_days=days))
+
+
+def answer_cache(source: CacheSource) -> AnswerCache:
+    """Return the cache that `WorkflowConfig(cache=...)` means, opened. Blocks.
+
+    Raises
+    ------
+    JournalError
+        The store cannot be opened.
+    CassetteError
+        The file cannot be used.
+    """
+    if isinstance(source, str):
+        return open_cassette(source)
+    store = journal()
+    store.open()
+    return store.cache
 
 
 _ALL: WeakSet[SqliteJournal] = WeakSet()

@@ -18,8 +18,10 @@ from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_typ
 from agentflow.core.errors import AgentFlowError, PastError, message_of, type_name_of
 from agentflow.core.events import (
     AttemptFinished,
+    AttemptStarted,
     Event,
     NestedEvent,
+    ReplyRejected,
     RunFinished,
     RunStarted,
     StepCancelled,
@@ -42,7 +44,9 @@ _KINDS: Mapping[str, type] = {
         RunStarted,
         StepMapped,
         StepStarted,
+        AttemptStarted,
         AttemptFinished,
+        ReplyRejected,
         StepFinished,
         StepFailed,
         StepSkipped,
@@ -186,6 +190,11 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def clean(text: str) -> str:
+    """Return a text that SQLite takes: without halves of surrogate pairs."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def error_record(error: BaseException) -> dict[str, str]:
     """Return an error as its kind and its words."""
     fix = error.fix if isinstance(error, AgentFlowError) else ""
@@ -209,5 +218,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "attempt": lambda data: read(Attempt, data),
     "event": event_of,
     "resumed": bool,
+    "most_usd": lambda usd: None if usd is None else Decimal(usd),
+    "reason": lambda text: text or "",
     "again": lambda steps: tuple(steps or ()),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from agentflow.core.errors import JournalError
@@ -12,10 +13,10 @@ from agentflow.core.journal import Encoded
 from agentflow.core.model import Reply, Request
 from agentflow.core.outputs import NotKept
 from agentflow.store import codec, history
-from agentflow.store.batch import WHOLE, Answer, Closed, clean
+from agentflow.store.batch import WHOLE, Answer, Closed
 from agentflow.store.database import Database
 from agentflow.store.live import LiveRun
-from agentflow.store.records import plain, utc_text
+from agentflow.store.records import clean, plain, utc_text
 from agentflow.store.writer import Writer
 
 
@@ -73,15 +74,22 @@ class SqliteRun:
                 return False
         return self._writer.wait()
 
-    def keep_answer(self, step: str, item: int | None, key: str, request: Request, reply: Reply) -> bool:
+    def keep_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> bool:
         """Block until an answer is durable, and return whether it is."""
+        return self._put_answer(step, item, request, reply) and self.wait_until_durable()
+
+    def note_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> None:
+        """Take in an answer that was there before; it is durable soon."""
+        self._put_answer(step, item, request, reply)
+
+    def _put_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> bool:
         try:
-            row = _answer_row(self._live, (step, item), key, request, reply)
+            row = _answer_row(self._live, (step, item), request, reply)
         except Exception as error:  # noqa: BLE001 - whatever a foreign value in a request raises
             self._live.tell(f"An answer cannot be journalled: {type(error).__name__}: {error}.")
             return False
         self._writer.put((self._live, Answer(reply, row), None))
-        return self.wait_until_durable()
+        return True
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers."""
@@ -90,13 +98,15 @@ class SqliteRun:
 
 
 def _answer_row(
-    live: LiveRun, place: tuple[str, int | None], key: str, request: Request, reply: Reply
+    live: LiveRun, place: tuple[str, int | None], request: Request, reply: Reply
 ) -> tuple[str | int | None, ...]:
     step, item = place
+    is_paid = reply.origin is None
+    tokens = (reply.usage.input_tokens, reply.usage.output_tokens) if is_paid else (0, 0)
+    amounts = (reply.cost_usd, reply.bedrock_usd) if is_paid else (Decimal(0), Decimal(0))
     return (
-        *(live.run_id, clean(step), WHOLE if item is None else item, key),
-        *(reply.model_id, utc_text(datetime.now(UTC))),
-        *(reply.usage.input_tokens, reply.usage.output_tokens),
-        *(None if usd is None else str(usd) for usd in (reply.cost_usd, reply.bedrock_usd)),
+        *(live.run_id, clean(step), WHOLE if item is None else item, reply.key),
+        *(reply.model_id, utc_text(datetime.now(UTC)), *tokens),
+        *(None if usd is None else str(usd) for usd in amounts),
         *(codec.dumps(plain(request)), codec.dumps(plain(reply))),
     )

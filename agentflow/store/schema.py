@@ -39,7 +39,16 @@ _FIRST = (
     "CREATE INDEX answers_of_run ON answers (run_id, input_tokens, output_tokens, cost_usd, bedrock_usd)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+# cache      answers that are given again, by their request and the place that was asked
+_CACHE = (
+    """CREATE TABLE cache (
+        key TEXT NOT NULL, place TEXT NOT NULL, at TEXT NOT NULL, used_at TEXT NOT NULL, model TEXT NOT NULL,
+        prompt TEXT NOT NULL, run_id TEXT NOT NULL, step TEXT NOT NULL, item INTEGER, bedrock_usd TEXT,
+        hits INTEGER NOT NULL, reply TEXT NOT NULL, PRIMARY KEY (key, place)
+    )""",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

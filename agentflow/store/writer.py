@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 
 from agentflow.core.errors import JournalError
 from agentflow.core.journal import Encoded, RunRecord
-from agentflow.store.batch import WHOLE, Batch, Closed, Joined, beat, clean
+from agentflow.store.batch import WHOLE, Batch, Closed, Joined, beat
 from agentflow.store.database import Database, transaction
 from agentflow.store.live import LiveRun
+from agentflow.store.records import clean
 
-Entry: TypeAlias = tuple[LiveRun, Any, Encoded | None]
+Entry: TypeAlias = tuple[LiveRun | None, Any, Encoded | None]  # what belongs to no run belongs to the cache
 Chore: TypeAlias = Callable[[sqlite3.Connection], Iterator[None]]
 
 GATHER_SECONDS = 0.05  # how long events wait for others to be committed with
@@ -211,11 +212,8 @@ class Writer:
                     entry.finish(durable=True)
                 continue
             live, what, encoded = entry
-            if type(what) is RunRecord or type(what) is Joined:
-                self._beat_at = self._beat_at if self._lives else time.monotonic() + self._heartbeat_seconds
-                self._lives[live] = None
-            elif type(what) is Closed:
-                self._lives.pop(live, None)
+            if live is not None:
+                self._note_begin_and_end(live, what)
             if not self._groups or self._groups[-1].batch.size >= _LARGEST:
                 if self._groups:
                     self._groups[-1].batch.seal()
@@ -223,8 +221,16 @@ class Writer:
             try:
                 self._groups[-1].batch.add(live, what, encoded)
             except Exception as error:
-                _logger.exception("An entry of run %s cannot be journalled", live.run_id)
-                live.tell(f"A part of this run cannot be journalled: {type(error).__name__}: {error}.")
+                _logger.exception("An entry of run %s cannot be journalled", live and live.run_id)
+                if live:
+                    live.tell(f"A part of this run cannot be journalled: {type(error).__name__}: {error}.")
+
+    def _note_begin_and_end(self, live: LiveRun, what: Any) -> None:
+        if type(what) is RunRecord or type(what) is Joined:
+            self._beat_at = self._beat_at if self._lives else time.monotonic() + self._heartbeat_seconds
+            self._lives[live] = None
+        elif type(what) is Closed:
+            self._lives.pop(live, None)
 
     def _write(self) -> None:
         if self._retry_at is not None and time.monotonic() < self._retry_at:

@@ -20,12 +20,17 @@ _DTYPE_BY_UNIT = {
     "UTC": "datetime64[us, UTC]",
     "MB": "Float64",
     "count": "Int64",
+    "yes or no": "boolean",
     "": "string",
 }
-_COUNTS = {"steps", "finished_steps", "pid", "attempt", "http_status"}
+_COUNTS = {"steps", "finished_steps", "pid", "attempt", "http_status", "size_bytes", "hits"}
 _RUN_COLUMNS = (
     "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
     "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
+)  # fmt: skip
+_ANSWER_COLUMNS = (
+    "key", "model", "place", "prompt", "kept_at", "used_at", "size_bytes", "hits", "saved_usd", "run_id", "step",
+    "item",
 )  # fmt: skip
 _ATTEMPT_COLUMNS = (
     "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
@@ -53,6 +58,11 @@ def steps_frame(result: RunResult) -> pd.DataFrame:
 def runs_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return one row a run, as the journal lists them; types and units as in `steps_frame`."""
     return _frame(_RUN_COLUMNS, records)
+
+
+def answers_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row an answer that is given again, as the store lists them; types and units as in `steps_frame`."""
+    return _frame(_ANSWER_COLUMNS, records)
 
 
 def attempts_frame(result: RunResult) -> pd.DataFrame:
@@ -94,6 +104,8 @@ def _unit(name: str) -> str:
         return name
     if name in _COUNTS:
         return "count"
+    if name == "cached":
+        return "yes or no"
     return next((unit for ending, unit in _UNIT_BY_ENDING.items() if name.endswith(ending)), "")
 
 

@@ -39,7 +39,7 @@ def attempt(number: int = 1, *, error: str | None = None, at: float = 0.0) -> At
     return Attempt(number, moment, 12.5, error_code=error, http_status=None if error == ABANDONED else 200)
 
 
-def reply(*attempts: Attempt, text: str = "yes", usd: str | None = "0.0012") -> Reply:
+def reply(*attempts: Attempt, text: str = "yes", usd: str | None = "0.0012", key: str = "k") -> Reply:
     return Reply(
         text=text,
         model="Claude Haiku 4.5",
@@ -56,6 +56,7 @@ def reply(*attempts: Attempt, text: str = "yes", usd: str | None = "0.0012") -> 
         bedrock_usd=None if usd is None else Decimal(usd),
         price_date="2026-11-01",
         request_id="q-1",
+        key=key,
     )
 
 
@@ -96,8 +97,8 @@ class Recorded:
         self.put(StepStarted(step_id, time.perf_counter(), item))
         self.put(StepFinished(step_id, output, time.perf_counter(), item))
 
-    def answer(self, step_id: str, answered: Reply, item: int | None = None, *, key: str = "k") -> bool:
-        kept = self.run.keep_answer(step_id, item, key, Request("why?"), answered)
+    def answer(self, step_id: str, answered: Reply, item: int | None = None) -> bool:
+        kept = self.run.keep_answer(step_id, item, Request("why?"), answered)
         for sent in answered.attempts:
             self.put(AttemptFinished(step_id, sent, answered.model_id, item))
         self.put(CallFinished(step_id, answered, item))
@@ -130,8 +131,8 @@ def rich_run(journal: SqliteJournal) -> Recorded:
     )
     for event in before:
         run.put(NestedEvent("sub", None, event))
-    answered = reply(attempt(2, at=2))
-    run.run.keep_answer("sub.classify", None, "inner", Request("inner?"), answered)
+    answered = reply(attempt(2, at=2), key="inner")
+    run.run.keep_answer("sub.classify", None, Request("inner?"), answered)
     for event in (
         AttemptFinished("classify", answered.attempts[0], answered.model_id),
         CallFinished("classify", answered),

@@ -17,7 +17,7 @@ from tests.store.runs import Recorded, reply
 def _child(home: str) -> bool:
     journal = SqliteJournal(Path(home))
     journal.open()
-    return Recorded(journal, "a").run.keep_answer("a", None, "child", Request("?"), reply())
+    return Recorded(journal, "a").run.keep_answer("a", None, Request("?"), reply(key="child"))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -27,7 +27,7 @@ def test_a_child_that_is_forked_in_the_middle_of_writing_can_write(journal: Sqli
 
     def write() -> None:
         while not stop.is_set():
-            run.run.keep_answer("a", None, "k", Request("?"), reply())
+            run.run.keep_answer("a", None, Request("?"), reply(key="k"))
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:

@@ -100,7 +100,7 @@ def test_the_steps_of_a_mapped_workflow_go_by_their_paths(journal: SqliteJournal
         for inner in (0, 1):
             output = 10 * item + inner
             run.put(NestedEvent("sub", item, StepStarted("classify", time.perf_counter(), inner)))
-            assert run.run.keep_answer(f"sub[{item}].classify", inner, "k", Request("?"), reply(text=str(output)))
+            assert run.run.keep_answer(f"sub[{item}].classify", inner, Request("?"), reply(key="k", text=str(output)))
             run.put(NestedEvent("sub", item, StepFinished("classify", output, time.perf_counter(), inner)))
         done = StepFinished("classify", [10 * item, 10 * item + 1], time.perf_counter())
         run.put(NestedEvent("sub", item, done), Encoded("items", ""))
@@ -125,7 +125,7 @@ def test_an_attempt_that_was_given_up_gives_way_to_its_late_answer(journal: Sqli
     run.put(AttemptFinished("a", attempt(1, error=ABANDONED, at=9), "m"))
     run.end("interrupted")
     late = reply(attempt(1))
-    assert run.run.keep_answer("a", None, "k", Request("?"), late)
+    assert run.run.keep_answer("a", None, Request("?"), late)
     rows = journal.past_run(run.run_id).result.rows
     assert [sent.error_code for sent in rows["a"].attempts] == [None, ABANDONED]
     assert rows["a"].replies == (late,)

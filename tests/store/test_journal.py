@@ -61,7 +61,7 @@ def test_a_run_is_written_and_read_on_every_file_system(home: Path, shared: bool
     assert journal.prune(run_ids=[run.run_id]) == 1
     with ThreadPoolExecutor(8) as pool:
         run = Recorded(journal, "a")
-        kept = pool.map(lambda number: run.run.keep_answer("a", None, str(number), Request("?"), reply()), range(40))
+        kept = pool.map(lambda number: run.run.keep_answer("a", None, Request("?"), reply(key=str(number))), range(40))
         assert all(kept)
     assert len(journal.past_run(run.run_id).answers["a", None]) == 40
     journal.close()
@@ -83,7 +83,7 @@ def test_many_threads_keep_answers_of_many_runs(journal: SqliteJournal) -> None:
     def ask(number: int) -> bool:
         run = runs[number % 4]
         run.run.write(StepStarted("a", time.perf_counter()))
-        return run.run.keep_answer("a", None, f"k{number}", Request("?"), reply(text=str(number)))
+        return run.run.keep_answer("a", None, Request("?"), reply(key=f"k{number}", text=str(number)))
 
     with ThreadPoolExecutor(64) as pool:
         assert all(pool.map(ask, range(400)))
@@ -94,9 +94,9 @@ def test_many_threads_keep_answers_of_many_runs(journal: SqliteJournal) -> None:
 def test_a_late_answer_is_kept_after_the_end_of_the_run_and_of_the_journal(journal: SqliteJournal) -> None:
     run = Recorded(journal, "a")
     run.end("interrupted")
-    assert run.run.keep_answer("a", None, "late", Request("?"), reply())
+    assert run.run.keep_answer("a", None, Request("?"), reply(key="late"))
     journal.close()
-    assert run.run.keep_answer("a", None, "later", Request("?"), reply())
+    assert run.run.keep_answer("a", None, Request("?"), reply(key="later"))
     past = journal.past_run(run.run_id)
     assert [key for key, _ in past.answers["a", None]] == ["late", "later"]
     assert past.result.status == "interrupted"
@@ -107,7 +107,7 @@ def test_an_answer_of_a_run_that_was_deleted_is_not_kept(journal: SqliteJournal)
     run = Recorded(journal, "a")
     run.end()
     journal.prune(run_ids=[run.run_id])
-    assert run.run.keep_answer("a", None, "late", Request("?"), reply())
+    assert run.run.keep_answer("a", None, Request("?"), reply(key="late"))
     with journal._database.reading() as connection:
         assert connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
 
@@ -201,7 +201,7 @@ def test_a_process_that_lost_its_run_keeps_answers_only(journal: SqliteJournal, 
     with journal._database.changing() as connection:  # as another machine does, that heard no heartbeat of this one
         connection.execute("UPDATE runs SET host = 'elsewhere', heartbeat_at = ?", (datetime.now(UTC).isoformat(),))
     run.step("a", "too late")
-    assert run.run.keep_answer("a", None, "paid", Request("?"), reply())
+    assert run.run.keep_answer("a", None, Request("?"), reply(key="paid"))
     run.end()
     past = journal.past_run(run.run_id)
     assert past.result.outputs == {}
@@ -234,7 +234,7 @@ journal = open_journal(Path({str(home)!r}))
 for number in range(5):
     run = Recorded(journal, "a", "b")
     for answer in range(10):
-        assert run.run.keep_answer("a", None, str(answer), Request("?"), reply())
+        assert run.run.keep_answer("a", None, Request("?"), reply(key=str(answer)))
     run.step("b", number)
     run.end()
     assert run.problems == []
@@ -266,7 +266,7 @@ print(run.run_id)
 
 def in_fork(run: Recorded, journal: SqliteJournal, home: Path) -> None:
     assert not journal.is_open
-    assert run.run.keep_answer("a", None, "of the child", Request("?"), reply())  # opens it
+    assert run.run.keep_answer("a", None, Request("?"), reply(key="of the child"))  # opens it
     run.run.write(StepFinished("a", "of the child", time.perf_counter()), encode("of the child"))
     own = Recorded(journal, "a", run_id="r-child")
     own.step("a", "child's own")
