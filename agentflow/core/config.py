@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from agentflow.core.budget import as_limit
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.model import DEFAULT_MAX_TOKENS
 from agentflow.core.output_types import from_short_form
@@ -79,7 +80,7 @@ class WorkflowConfig(_Config):
     on_error: Literal["fail", "continue"] = "fail"
     journal: bool = True
     cache: bool | str = Field(default_factory=_cache_setting)
-    budget_usd: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False)
+    budget_usd: Decimal | float | str | None = None
     keep_outputs: bool = True
     large_output_bytes: int = Field(default=1_000_000, ge=0)
 
@@ -93,8 +94,12 @@ class WorkflowConfig(_Config):
 
     @field_validator("budget_usd", mode="before")
     @classmethod
-    def _exact(cls, value: object) -> object:
-        return str(value) if isinstance(value, float) else value  # 0.1 is a tenth, not what a float makes of it
+    def _exact(cls, value: Decimal | float | str | None) -> Decimal | None:
+        try:
+            return None if value is None else as_limit(value)
+        except DefinitionError as error:
+            message = "give dollars above 0, or None"
+            raise ValueError(message) from error
 
 
 class AgentConfig(_Config):

@@ -251,7 +251,7 @@ class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
         self.next_usd = next_usd
-        self.result: RunResult | None = None  # type: ignore[assignment]  # there is none outside of a run
+        self.result = None  # type: ignore[assignment]  # there is none outside of a run
         self._cause = None  # type: ignore[assignment]  # nothing failed
 
     def of_run(self, result: RunResult, *, is_kept: bool) -> BudgetExceeded:

@@ -109,8 +109,8 @@ def prune_cache(*, unused_days: float | None = None, keys: Sequence[str] | None 
     if unused_days is None and keys is None:
         message = "prune_cache() needs unused_days= or keys=: it does not delete everything by itself."
         raise ValueError(message)
-    since = None if unused_days is None else datetime.now(UTC) - timedelta(days=unused_days)
-    return _journal().prune_answers(unused_since=since, keys=keys)
+    unused_for = None if unused_days is None else timedelta(days=unused_days)
+    return _journal().prune_answers(unused_for=unused_for, keys=keys)
 
 
 async def resume(run_id: str, /, **inputs: Any) -> RunResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from agentflow.core.events import Event
@@ -174,7 +174,7 @@ class Journal(Protocol):
     def kept_answers(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each answer that is given again, the one that was given last first. Blocks."""
 
-    def prune_answers(self, *, unused_since: datetime | None = None, keys: Sequence[str] | None = None) -> int:
+    def prune_answers(self, *, unused_for: timedelta | None = None, keys: Sequence[str] | None = None) -> int:
         """Delete answers that are given again, and return how many. Blocks."""
 
     def flush(self, timeout_seconds: float) -> bool:

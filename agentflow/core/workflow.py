@@ -13,7 +13,7 @@ from typing import Any
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, SimpleAgent, as_agent
-from agentflow.core.budget import Budget, as_limit, budgets_in_force, spent_of
+from agentflow.core.budget import Budget, budgets_in_force, spent_of
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
@@ -214,7 +214,7 @@ class Workflow:
         self.last_result = run.result
         return run
 
-    def _budgets(self, limit_usd: Decimal | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
+    def _budgets(self, limit_usd: Decimal | float | str | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
         """Return what limits a run's money."""
         if limit_usd is None and not budgets_in_force():
             return ()
@@ -372,7 +372,7 @@ class Workflow:
         WorkflowError, asyncio.CancelledError, JournalError
             As for `execute()`.
         """
-        limit_usd = self.config.budget_usd if budget_usd is None else as_limit(budget_usd)
+        limit_usd = self.config.budget_usd if budget_usd is None else budget_usd
         self._budgets(limit_usd)  # it is checked before the run is taken over
         resumption: Resumption = await prepare_resumption(self, run_id, inputs, accept_changes=accept_changes)
         self.last_result = resumption.past.result

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
@@ -71,6 +71,20 @@ class Call:
         ----------
         send : asks boto3's client, on a thread, with the arguments of the operation.
         """
+        scope = self.scope
+        if scope is None:
+            return await self._ask(send)
+        if scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
+            return kept  # answered before the run was stopped: it is in the run's record, and was paid
+        if scope.run.reuse is None:
+            return await self._ask(send)
+        ask = partial(self._ask, send)
+        reply = await scope.run.reuse.answer(self.key, self.route.place, self.request, ask)
+        if reply.origin is not None:
+            scope.run.note_reuse(scope, self.request, reply)
+        return reply
+
+    async def _ask(self, send: Send) -> Reply:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.route.max_retries + 1),
             wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
@@ -78,25 +92,11 @@ class Call:
             before_sleep=self._before_retry,
             reraise=True,
         )
-
-        async def ask() -> Reply:
-            try:
-                return await retrying(self._attempt, send)
-            except _AttemptFailed as failed:
-                self._report(failed.attempt)
-                raise failed.explained from failed.__cause__
-
-        scope = self.scope
-        if scope is None:
-            return await ask()
-        if scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
-            return kept  # answered before the run was stopped: it is in the run's record, and was paid
-        if scope.run.reuse is None:
-            return await ask()
-        reply = await scope.run.reuse.answer(self.key, self.route.place, self.request, ask)
-        if reply.origin is not None:
-            scope.run.note_reuse(scope, self.request, reply)
-        return reply
+        try:
+            return await retrying(self._attempt, send)
+        except _AttemptFailed as failed:
+            self._report(failed.attempt)
+            raise failed.explained from failed.__cause__
 
     async def _attempt(self, send: Send) -> Reply:
         link = self.route.link
@@ -212,6 +212,7 @@ class _Sending:
     def work(self) -> Reply:
         """Send the request, and return the reply once it is kept."""
         call, scope = self._call, self._call.scope
+        queue_ms = call.queue_ms + (time.perf_counter() - self._queued) * 1000
         boto_client = call.route.link.client()
         held = hold(call.budgets, call.most_usd, call.resolved.name) if call.budgets else None
         self._started_at = datetime.now(UTC)
@@ -221,7 +222,6 @@ class _Sending:
             if held:
                 held.settle(Decimal(0))
             raise _GivenUp
-        queue_ms = call.queue_ms + (time.perf_counter() - self._queued) * 1000
         self.sent = time.perf_counter()
         try:
             answered = self._send(boto_client, call.arguments())

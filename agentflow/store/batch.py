@@ -60,6 +60,7 @@ class Batch:
         self._events: list[Sequence[Any]] = []
         self._answers: list[Sequence[Any]] = []
         self._cache = CacheRows()
+        self.cache_changes: int | None = None  # the count of them, once it was written
         self._sealed: Mapping[LiveRun, Sequence[Any]] | None = None
 
     def add(self, live: LiveRun | None, what: Any, encoded: Encoded | None) -> None:
@@ -133,7 +134,7 @@ class Batch:
         _insert(connection, "events", 3, _without(strange, self._events))
         _insert(connection, "outputs", 5, _without(strange, self.outputs), _NEWEST)
         _insert(connection, f"answers ({_ANSWER})", 12, _without(deleted, self._answers))
-        self._cache.write(connection)
+        self.cache_changes = self._cache.write(connection)
         return lost
 
 

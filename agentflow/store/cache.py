@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from agentflow.core.errors import JournalError
 from agentflow.core.model import Reply, Request
-from agentflow.store.cache_rows import Forgotten, Kept, Used
+from agentflow.store.cache_rows import Forgotten, Kept, Used, count_change
 from agentflow.store.codec import dumps
 from agentflow.store.database import Database
-from agentflow.store.forks import using_sqlite
+from agentflow.store.forks import never_close, using_sqlite
+from agentflow.store.recent import RecentAnswers
 from agentflow.store.records import plain, read, utc_text
 from agentflow.store.writer import Writer
 
 _PROMPT_CHARS = 200  # of the prompt, for people who look at the list
 
 _logger = logging.getLogger(__name__)
-
-
-class _Reader(NamedTuple):
-    """A connection that stays open, and what it belongs to: a process and a file."""
-
-    belongs_to: tuple[int, tuple[int, int] | None]
-    connection: sqlite3.Connection
 
 
 class SqliteCache:
@@ -45,12 +38,18 @@ class SqliteCache:
         self._open = open_
         self._database = database
         self._writer = writer
+        writer.on_cache_change = lambda changes: self._recent.see_changes(changes, own=1)
         self.reset()
 
     def reset(self) -> None:
         """Forget the connection, as a forked child must: closing it would take its parent's locks."""
+        if connection := getattr(self, "_connection", None):
+            never_close(connection)
         self._reading = threading.Lock()
-        self._reader: _Reader | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._recent = RecentAnswers()
+        self._forgotten: set[str] = set()  # also before the file says so
 
     @property
     def is_quick(self) -> bool:
@@ -59,24 +58,47 @@ class SqliteCache:
 
     def find(self, key: str, place: str, request: Request) -> Reply | None:  # noqa: ARG002 - the port's
         """Return an answer that was kept; None also where the file cannot be read."""
+        if key in self._forgotten:
+            return None
+        if recent := self._recent.get(key, place):
+            return recent
+        row = self._read(_FIND, key, place)
+        if row is None:
+            return None
+        reply = read(Reply, json.loads(row[0]))
+        self._recent.put(place, reply, row[0])
+        return reply
+
+    def _read(self, statement: str, *values: str) -> Any:
+        """Return a row; None where there is none, and where the file cannot be read."""
         try:
             with self._reading, using_sqlite:
-                row = self._connection().execute(_FIND, (key, place)).fetchone()
+                if self._connection is None:
+                    self._connection = self._database.connect()
+                return self._connection.execute(statement, values).fetchone()
         except (sqlite3.Error, JournalError) as error:
             _logger.warning("The cache cannot be read, so the model is asked: %s", error)
             return None
-        return None if row is None else read(Reply, json.loads(row[0]))
 
-    def _connection(self) -> sqlite3.Connection:
-        belongs_to = (os.getpid(), self._database.identity())
-        if self._reader is None or self._reader.belongs_to != belongs_to:
-            self._reader = _Reader(belongs_to, self._database.connect())
-        return self._reader.connection
+    def refresh(self) -> None:
+        """Look whether the file is still the same one, and whether others have changed it. Blocks."""
+        if self._file != (file := self._database.identity()):
+            with self._reading:
+                self._file, self._connection = file, None
+        counted = self._read("SELECT count FROM cache_changes")
+        self._recent.see_changes(counted[0] if counted else -1)
 
     def keep(self, place: str, request: Request, reply: Reply) -> None:
         """Keep an answer, in the place of an older one."""
+        self._forgotten.discard(reply.key)
         texts = request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt))
-        self._writer.put((None, Kept(place, texts[:_PROMPT_CHARS], reply, dumps(plain(reply))), None))
+        text = dumps(plain(reply))
+        self._recent.put(place, reply, text)
+        self._writer.put((None, Kept(place, texts[:_PROMPT_CHARS], reply, text), None))
+
+    def text_of(self, reply: Reply) -> str:
+        """Return the JSON of a reply."""
+        return self._recent.text_of(reply) or dumps(plain(reply))
 
     def wait_until_durable(self) -> bool:
         """Block until all that was kept before is durable, and return whether it is."""
@@ -89,6 +111,8 @@ class SqliteCache:
 
     def forget(self, key: str) -> None:
         """Give an answer no more."""
+        self._forgotten.add(key)
+        self._recent.forget(key)
         self._writer.put((None, Forgotten(key), None))
 
 
@@ -123,20 +147,23 @@ def _record(*row: Any) -> dict[str, Any]:
 
 
 def prune_answers(
-    connection: sqlite3.Connection, *, unused_since: datetime | None = None, keys: Sequence[str] | None = None
+    connection: sqlite3.Connection, *, unused_for: timedelta | None = None, keys: Sequence[str] | None = None
 ) -> int:
     """Delete answers, and return how many.
 
     Parameters
     ----------
-    unused_since, keys : those that were not given since, and those of these keys; both given, those that fit both.
+    unused_for, keys : those that were not given for so long, and those of these keys; with both, those that fit both.
     """
     values: Mapping[str, str | None] = {
-        "since": None if unused_since is None else utc_text(unused_since),
+        "since": None if unused_for is None else utc_text(datetime.now(UTC) - unused_for),
         "keys": None if keys is None else dumps(list(keys)),
     }
-    return connection.execute(
+    deleted = connection.execute(
         "DELETE FROM cache WHERE (:since IS NULL OR used_at < :since) "
         "AND (:keys IS NULL OR key IN (SELECT value FROM json_each(:keys)))",
         values,
     ).rowcount
+    if deleted:
+        count_change(connection)
+    return deleted

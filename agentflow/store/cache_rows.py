@@ -56,13 +56,20 @@ class CacheRows:
                 self._forgotten.add(key)
                 self._kept = {place: row for place, row in self._kept.items() if place.key != key}
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write all of it, in the transaction that is open."""
+    def write(self, connection: sqlite3.Connection) -> int | None:
+        """Write all of it, in the transaction that is open; return the new count of changes where there are any."""
         connection.executemany(_KEEP, self._kept.values())
         if self._used:
             now = utc_text(datetime.now(UTC))
             connection.executemany(_USE, [(hits, now, *used) for used, hits in self._used.items()])
         connection.executemany("DELETE FROM cache WHERE key = ?", [(key,) for key in self._forgotten])
+        return count_change(connection) if self._kept or self._forgotten else None
+
+
+def count_change(connection: sqlite3.Connection) -> int:
+    """Say that the answers in the table are others now, and return the new count of changes."""
+    [count] = connection.execute("UPDATE cache_changes SET count = count + 1 RETURNING count").fetchone()
+    return int(count)
 
 
 def _row(place: str, prompt: str, reply: Reply, json: str) -> tuple[Any, ...]:

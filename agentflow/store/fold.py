@@ -94,3 +94,5 @@ def _add_calls(row: StepRow, unanswered: Sequence[tuple[Attempt, str]], replies:
     row.own_attempts += tuple(attempt for attempt, _ in attempts)
     if attempts:
         row.model_id = attempts[-1][1]
+    elif replies:
+        row.model_id = replies[-1].model_id

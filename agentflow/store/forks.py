@@ -7,6 +7,7 @@ would believe for ever that the file is locked, though nobody in it can unlock i
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from types import TracebackType
 
@@ -57,6 +58,14 @@ class _Activity:
         with self._changed:
             self._fork_is_waiting = False
             self._changed.notify_all()
+
+
+_of_parent: list[sqlite3.Connection] = []
+
+
+def never_close(connection: sqlite3.Connection) -> None:
+    """Keep a connection of the parent process: at its end, SQLite would take the parent's locks for this process's."""
+    _of_parent.append(connection)
 
 
 using_sqlite = _Activity()

@@ -82,7 +82,7 @@ class SqliteJournal:
             record.run_id, record.workflow, record.started_at, this_process(), on_problem, steps=len(record.step_ids)
         )
         self._writer.put((live, record, None))
-        return SqliteRun(self.open, self._database, self._writer, live)
+        return SqliteRun(self.open, self._database, self._writer, self.cache, live)
 
     def claim(
         self, record: RunRecord, on_problem: Callable[[str], None], *, again: Collection[str] = ()
@@ -120,7 +120,7 @@ class SqliteJournal:
             )
             history.restore(connection, live, past.result)
         self._writer.put((live, Joined(), None))
-        return past, SqliteRun(self.open, self._database, self._writer, live)
+        return past, SqliteRun(self.open, self._database, self._writer, self.cache, live)
 
     def past_run(self, run_id: str) -> PastRun:
         """Return what is known of a run; see the port.
@@ -196,7 +196,7 @@ class SqliteJournal:
         with self._database.reading() as connection:
             return list_answers(connection)
 
-    def prune_answers(self, *, unused_since: datetime | None = None, keys: Sequence[str] | None = None) -> int:
+    def prune_answers(self, *, unused_for: timedelta | None = None, keys: Sequence[str] | None = None) -> int:
         """Delete answers that are given again, and return how many; parameters as in `cache.prune_answers`.
 
         Raises
@@ -206,7 +206,7 @@ class SqliteJournal:
         """
         self._catch_up()
         with self._database.changing() as connection:
-            return prune_answers(connection, unused_since=unused_since, keys=keys)
+            return prune_answers(connection, unused_for=unused_for, keys=keys)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was written is durable, and return whether it is."""
@@ -232,10 +232,10 @@ class SqliteJournal:
             ) from error
 
     def _prune_old(self, connection: sqlite3.Connection) -> Iterator[None]:
-        old = datetime.now(UTC) - timedelta(days=self._retention_days or 0)
+        retained = timedelta(days=self._retention_days or 0)
         with transaction(connection):
-            pruning.mark(connection, older_than=old)
-            prune_answers(connection, unused_since=old)
+            pruning.mark(connection, older_than=datetime.now(UTC) - retained)
+            prune_answers(connection, unused_for=retained)
         yield from pruning.sweep(connection)
 
     def _after_fork(self) -> None:
@@ -272,6 +272,7 @@ def answer_cache(source: CacheSource) -> AnswerCache:
         return open_cassette(source)
     store = journal()
     store.open()
+    store.cache.refresh()
     return store.cache
 
 

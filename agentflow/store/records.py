@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -141,37 +141,47 @@ def _names(kind: type) -> tuple[str, ...]:
 def read(kind: type[T], data: Mapping[str, Any]) -> T:
     """Return a dataclass with the fields that JSON has of it; what is missing has its default, or else is nothing."""
     values = {}
-    for field, hint in _hinted(kind):  # type: ignore[arg-type]  # mypy takes a class for unhashable here
-        if field.name in data:
-            values[field.name] = _value(hint, data[field.name])
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            values[field.name] = _nothing(hint)
+    for name, convert, missing in _readers(kind):  # type: ignore[arg-type]  # mypy takes a class for unhashable here
+        if name in data:
+            value = data[name]
+            values[name] = value if value is None or convert is None else convert(value)
+        elif missing is not None:
+            values[name] = missing()
     return kind(**values)
 
 
+Convert: TypeAlias = Callable[[Any], Any]
+
+
 @cache
-def _hinted(kind: type) -> Sequence[tuple[dataclasses.Field[Any], Any]]:
+def _readers(kind: type) -> Sequence[tuple[str, Convert | None, Callable[[], Any] | None]]:
+    """Return, for each field, what makes its value of JSON (None: nothing does), and its value where it is missing."""
     hints = get_type_hints(kind)
-    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
+    readers = []
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        readers.append((field.name, _converter(hint), None if has_default else partial(_nothing, hint)))
+    return readers
 
 
-def _value(hint: Any, value: Any) -> Any:  # noqa: PLR0911 - one return a kind of type
-    """Return what JSON means where a field has this type."""
-    if value is None:
-        return None
-    if hint is datetime:
-        return datetime.fromisoformat(value)
-    if hint is Decimal:
-        return Decimal(value)
-    if dataclasses.is_dataclass(hint):
-        return read(hint, value) if isinstance(hint, type) else value
+def _converter(hint: Any) -> Convert | None:
+    """Return what makes a value of this type of JSON; None for what is in JSON as it is."""
+    if hint in _FROM_TEXT:
+        return _FROM_TEXT[hint]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return partial(read, hint)
     inner = [part for part in get_args(hint) if part is not type(None) and part is not Ellipsis]
     if len(inner) != 1:
-        return value
+        return None
+    convert = _converter(inner[0])
     if get_origin(hint) in (UnionType, Union):
-        return _value(inner[0], value)
-    parts = [_value(inner[0], part) for part in value]
-    return tuple(parts) if get_origin(hint) is tuple else parts
+        return convert
+    sequence: type = tuple if get_origin(hint) is tuple else list
+    return sequence if convert is None else lambda parts: sequence(map(convert, parts))
+
+
+_FROM_TEXT: Mapping[Any, Convert] = {datetime: datetime.fromisoformat, Decimal: Decimal}
 
 
 def _nothing(hint: Any) -> Any:

@@ -14,6 +14,8 @@ from agentflow.core.model import Reply, Request
 from agentflow.core.outputs import NotKept
 from agentflow.store import codec, history
 from agentflow.store.batch import WHOLE, Answer, Closed
+from agentflow.store.cache import SqliteCache
+from agentflow.store.codec import dumps
 from agentflow.store.database import Database
 from agentflow.store.live import LiveRun
 from agentflow.store.records import clean, plain, utc_text
@@ -23,10 +25,13 @@ from agentflow.store.writer import Writer
 class SqliteRun:
     """The journal of one run; see the port `RunJournal`."""
 
-    def __init__(self, open_: Callable[[], None], database: Database, writer: Writer, live: LiveRun) -> None:
+    def __init__(
+        self, open_: Callable[[], None], database: Database, writer: Writer, cache: SqliteCache, live: LiveRun
+    ) -> None:
         self._open = open_
         self._database = database
         self._writer = writer
+        self._cache = cache
         self._live = live
 
     def write(self, event: Event, encoded: Encoded | None = None) -> None:
@@ -84,7 +89,7 @@ class SqliteRun:
 
     def _put_answer(self, step: str, item: int | None, request: Request, reply: Reply) -> bool:
         try:
-            row = _answer_row(self._live, (step, item), request, reply)
+            row = _answer_row(self._live, (step, item), reply, dumps(plain(request)), self._cache.text_of(reply))
         except Exception as error:  # noqa: BLE001 - whatever a foreign value in a request raises
             self._live.tell(f"An answer cannot be journalled: {type(error).__name__}: {error}.")
             return False
@@ -98,7 +103,7 @@ class SqliteRun:
 
 
 def _answer_row(
-    live: LiveRun, place: tuple[str, int | None], request: Request, reply: Reply
+    live: LiveRun, place: tuple[str, int | None], reply: Reply, request_json: str, reply_json: str
 ) -> tuple[str | int | None, ...]:
     step, item = place
     is_paid = reply.origin is None
@@ -108,5 +113,5 @@ def _answer_row(
         *(live.run_id, clean(step), WHOLE if item is None else item, reply.key),
         *(reply.model_id, utc_text(datetime.now(UTC)), *tokens),
         *(None if usd is None else str(usd) for usd in amounts),
-        *(codec.dumps(plain(request)), codec.dumps(plain(reply))),
+        *(request_json, reply_json),
     )

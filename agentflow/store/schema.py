@@ -46,6 +46,8 @@ _CACHE = (
         prompt TEXT NOT NULL, run_id TEXT NOT NULL, step TEXT NOT NULL, item INTEGER, bedrock_usd TEXT,
         hits INTEGER NOT NULL, reply TEXT NOT NULL, PRIMARY KEY (key, place)
     )""",
+    "CREATE TABLE cache_changes (count INTEGER NOT NULL)",  # of the answers, not of their hits
+    "INSERT INTO cache_changes VALUES (0)",
 )
 
 MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE)

@@ -16,6 +16,7 @@ from agentflow.core.errors import JournalError
 from agentflow.core.journal import Encoded, RunRecord
 from agentflow.store.batch import WHOLE, Batch, Closed, Joined, beat
 from agentflow.store.database import Database, transaction
+from agentflow.store.forks import never_close
 from agentflow.store.live import LiveRun
 from agentflow.store.records import clean
 
@@ -29,8 +30,6 @@ _LARGEST = 2_000  # entries of a commit
 
 # The data itself is refused, and would be again
 _HOPELESS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, ValueError, TypeError, OverflowError)
-
-_OF_PARENT: list[sqlite3.Connection] = []  # never closed: SQLite would take its parent's locks for its own
 
 _logger = logging.getLogger(__name__)
 
@@ -77,17 +76,22 @@ class Writer:
     Parameters
     ----------
     heartbeat_seconds : how often the rows of runs that go on say that their process is alive.
+
+    Attributes
+    ----------
+    on_cache_change : told the count of changes to the kept answers when some of them are written.
     """
 
     def __init__(self, database: Database, *, heartbeat_seconds: float) -> None:
         self._database = database
         self._heartbeat_seconds = heartbeat_seconds
+        self.on_cache_change: Callable[[int], None] = lambda _count: None
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as a forked child must: the thread is its parent's, and so is the connection."""
         if connection := getattr(self, "_connection", None):
-            _OF_PARENT.append(connection)
+            never_close(connection)
         self._thread: threading.Thread | None = None
         self._entries: deque[Entry | Waiter] = deque()
         self._something = threading.Event()  # there are entries
@@ -252,6 +256,8 @@ class Writer:
             else:
                 for live in lost:
                     self._lose(live)
+                if batch.cache_changes is not None:
+                    self.on_cache_change(batch.cache_changes)
             self._groups.popleft().answer(durable=True)
 
     def _commit(self, write: Callable[[sqlite3.Connection], list[LiveRun]]) -> list[LiveRun]:

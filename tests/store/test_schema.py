@@ -23,7 +23,7 @@ def tables(connection: sqlite3.Connection) -> set[str]:
 def test_a_new_file_gets_all_tables_and_its_version(connection: sqlite3.Connection) -> None:
     migrate(connection)
     migrate(connection)
-    assert tables(connection) == {"runs", "records", "events", "outputs", "answers"}
+    assert tables(connection) == {"runs", "records", "events", "outputs", "answers", "cache", "cache_changes"}
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
@@ -45,11 +45,11 @@ def test_a_step_that_fails_changes_nothing(connection: sqlite3.Connection) -> No
 
 
 def test_a_newer_file_is_refused(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA user_version = 7")
+    connection.execute("PRAGMA user_version = 99")
     with pytest.raises(JournalError) as caught:
         migrate(connection)
     assert str(caught.value) == (
-        "The journal was written by a newer AgentFlow (schema 7, this one knows 1). "
+        f"The journal was written by a newer AgentFlow (schema 99, this one knows {len(MIGRATIONS)}). "
         "Upgrade agentflow-bedrock, or set AGENTFLOW_HOME to another folder."
     )
 
