@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 import agentflow
 from agentflow import AgentConfig, BedrockClient, BudgetExceeded, SimpleAgent, Workflow, WorkflowConfig
-from agentflow.core.budget import Budget, hold
+from agentflow.core.budget import Budget, hold, spent_of
 from agentflow.core.errors import DefinitionError, UnknownPriceError
 from tests.endpoint import Endpoint
 
@@ -32,7 +34,8 @@ def many(endpoint: Endpoint, *, max_tokens: int = 50, connections: int = 10, **c
 def billed(endpoint: Endpoint) -> Decimal:
     """Return what the endpoint says that it has billed, at Bedrock's list price."""
     tokens = endpoint.stats()["billed"]
-    return tokens["input_tokens"] * INPUT_USD + tokens["output_tokens"] * OUTPUT_USD
+    amount: Decimal = tokens["input_tokens"] * INPUT_USD + tokens["output_tokens"] * OUTPUT_USD
+    return amount
 
 
 @pytest.mark.parametrize("connections", [1, 10, 60])
@@ -173,3 +176,43 @@ def test_threads_that_hold_and_settle_never_pass_the_limit(calls: list[tuple[int
         assert not thread.is_alive()
     assert 0 <= budget.spent_usd <= limit
     assert all(budget.spent_usd + most > limit for most in refused)
+
+
+KILLED = """
+import os, sys, time
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
+workflow = Workflow(WorkflowConfig(name="killed", budget_usd=1))
+client = BedrockClient(endpoint_url=sys.argv[1], max_connections=2)
+agent = SimpleAgent(AgentConfig(name="s", max_tokens=50), client, prompt_template="{item}")
+workflow.add_step("s", agent, {"item": ["a", "b", "c", "d"]}, map_over="item")
+workflow.start()
+while True:
+    time.sleep(0.05)
+    items = workflow.last_result.rows["s"].items if "s" in workflow.last_result.rows else None
+    if items and [item.status for item in items].count("ok") == 2 and sum(bool(item.own_pending) for item in items) == 2:
+        break
+time.sleep(0.1)  # they were sent
+print(workflow.last_result.run_id, flush=True)
+os._exit(9)
+"""
+
+
+def test_requests_that_were_on_their_way_when_the_process_died_count_as_spent(scripted: Endpoint) -> None:
+    scripted.follow(text="answer", latency_ms=1000)
+    command = [sys.executable, "-c", KILLED, scripted.url]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    run_id = ended.stdout.strip()
+    past = agentflow.get_run(run_id)
+    assert past.status == "interrupted"
+    on_their_way = [item for item in past.rows["s"].items or () if item.own_pending]
+    assert len(on_their_way) == 2
+    assert past.uncertain_usd == sum((item.uncertain_usd or 0 for item in on_their_way), Decimal(0)) > 0
+    assert past.rows["s"].wasted_usd is None  # nobody knows
+    workflow = Workflow(WorkflowConfig(name="killed", budget_usd=past.uncertain_usd))
+    client = BedrockClient(endpoint_url=scripted.url)
+    agent = SimpleAgent(AgentConfig(name="s", max_tokens=50), client, prompt_template="{item}")
+    workflow.add_step("s", agent, {"item": ["a", "b", "c", "d"]}, map_over="item")
+    with pytest.raises(BudgetExceeded) as caught:
+        asyncio.run(workflow.resume(run_id))
+    assert caught.value.spent_usd == spent_of(past)
+    assert asyncio.run(workflow.resume(run_id, budget_usd=1)).status == "ok"
