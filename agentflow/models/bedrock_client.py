@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from agentflow.core.content import Attachment, Content
 from agentflow.core.errors import DefinitionError
-from agentflow.core.model import DEFAULT_MAX_TOKENS, Reply, Request, Turn
+from agentflow.core.model import DEFAULT_MAX_TOKENS, Estimate, Reply, Request, Turn
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call, Route
 from agentflow.models.catalog import ModelType, load_catalog
 from agentflow.models.stream import ReplyStream
+from agentflow.models.tokens import estimate
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
 from agentflow.utils.env import setting
 from agentflow.utils.redaction import redact_dependencies
@@ -43,7 +44,7 @@ class BedrockClient:
     Raises
     ------
     DefinitionError
-        An argument cannot be used.
+        An argument, or the file of prices that `AGENTFLOW_PRICES` names, cannot be used.
     SettingError
         A setting of the environment or of `.env` cannot be used.
 
@@ -75,6 +76,7 @@ class BedrockClient:
         self.given: Mapping[str, str | int] = {name: value for name, value in arguments.items() if value is not None}
         self._profile = profile_name or setting("AWS_PROFILE").value
         self._region_name = region_name
+        self._catalog = load_catalog()
 
     @cached_property
     def region(self) -> str:
@@ -91,7 +93,7 @@ class BedrockClient:
     def _route(self) -> Route:
         profile = None if self.on_this_machine else self._profile
         link = transport(Target(self.region, self.endpoint_url, profile, self.max_connections))
-        return Route(self.region, link, self.on_this_machine, self.max_retries)
+        return Route(self.region, link, self.on_this_machine, self.max_retries, self._catalog)
 
     @property
     def on_this_machine(self) -> bool:
@@ -100,7 +102,17 @@ class BedrockClient:
 
     def check(self, model: str | None) -> None:
         """Raise `UnknownModelError` where the name is no model of the catalog and no Bedrock id. Sends nothing."""
-        load_catalog().resolve(model, self.region)
+        self._catalog.resolve(model, self.region)
+
+    def estimate(self, model: str | None, request: Request) -> Estimate:
+        """Return what a request will take, in tokens and at Bedrock's list price. Sends nothing.
+
+        Raises
+        ------
+        UnknownModelError
+            The name is no model.
+        """
+        return estimate(self._catalog.resolve(model, self.region), request)
 
     async def invoke(
         self,

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from agentflow import AgentConfig, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.agent import Agent
 from agentflow.core.errors import CycleError, DefinitionError, InputError, UnknownModelError
-from agentflow.core.model import Reply, Request
+from agentflow.core.model import Estimate, Reply, Request
 
 
 class NeverCalled:
@@ -20,6 +20,9 @@ class NeverCalled:
     def check(self, model: str | None) -> None:
         if model not in {None, "haiku"}:
             raise UnknownModelError(f"{model!r} is no model.")
+
+    def estimate(self, model: str | None, request: Request) -> Estimate:
+        raise AssertionError(f"{model} has no price for {request}")
 
     async def answer(self, model: str | None, request: Request) -> Reply:
         raise AssertionError(f"{model} was asked {request}")
