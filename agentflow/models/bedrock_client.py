@@ -44,7 +44,7 @@ class BedrockClient:
     Raises
     ------
     DefinitionError
-        An argument cannot be used.
+        An argument, or the file of prices that `AGENTFLOW_PRICES` names, cannot be used.
     SettingError
         A setting of the environment or of `.env` cannot be used.
 
@@ -76,6 +76,7 @@ class BedrockClient:
         self.given: Mapping[str, str | int] = {name: value for name, value in arguments.items() if value is not None}
         self._profile = profile_name or setting("AWS_PROFILE").value
         self._region_name = region_name
+        self._catalog = load_catalog()
 
     @cached_property
     def region(self) -> str:
@@ -92,7 +93,7 @@ class BedrockClient:
     def _route(self) -> Route:
         profile = None if self.on_this_machine else self._profile
         link = transport(Target(self.region, self.endpoint_url, profile, self.max_connections))
-        return Route(self.region, link, self.on_this_machine, self.max_retries, self._place)
+        return Route(self.region, link, self.on_this_machine, self.max_retries, self._place, self._catalog)
 
     @property
     def _place(self) -> str:
@@ -107,7 +108,17 @@ class BedrockClient:
 
     def check(self, model: str | None) -> None:
         """Raise `UnknownModelError` where the name is no model of the catalog and no Bedrock id. Sends nothing."""
-        load_catalog().resolve(model, self.region)
+        self._catalog.resolve(model, self.region)
+
+    def estimate(self, model: str | None, request: Request) -> Estimate:
+        """Return what a request will take, in tokens and at Bedrock's list price. Sends nothing.
+
+        Raises
+        ------
+        UnknownModelError
+            The name is no model.
+        """
+        return estimate(self._catalog.resolve(model, self.region), request)
 
     async def invoke(
         self,
@@ -148,10 +159,6 @@ class BedrockClient:
             _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
         )
         return await self.answer(model, request)
-
-    def estimate(self, model: str | None, request: Request) -> Estimate:
-        """Return what a request will take. Sends nothing."""
-        return estimate(load_catalog().resolve(model, self.region), request)
 
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request; what `invoke` does, for a `Request`."""

@@ -21,7 +21,7 @@ from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
-from agentflow.models.catalog import ResolvedModel, load_catalog
+from agentflow.models.catalog import Catalog, ResolvedModel
 from agentflow.models.faults import Place, code_of, explain, may_be_billed
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import Transport
@@ -38,6 +38,7 @@ class Route(NamedTuple):
     on_this_machine: bool
     max_retries: int
     place: str
+    catalog: Catalog
 
 
 class Answered(NamedTuple):
@@ -55,7 +56,7 @@ class Call:
     """One logical call: its attempts, retries and what they took."""
 
     def __init__(self, route: Route, model: str | None, request: Request) -> None:
-        self.resolved: ResolvedModel = load_catalog().resolve(model, route.region)
+        self.resolved: ResolvedModel = route.catalog.resolve(model, route.region)
         self.shown = False  # text has reached the caller: a retry would show it twice
         self.request = request
         self.scope = current_step.get()
@@ -166,7 +167,7 @@ class Call:
             attempts=attempts,
             cost_usd=Decimal(0) if local_model else bedrock_usd,
             bedrock_usd=bedrock_usd,
-            price_date=load_catalog().prices_dated.isoformat(),
+            price_date=resolved.prices.dated.isoformat(),
             request_id=metadata.get("RequestId"),
             key=self.key,
         )
@@ -174,7 +175,7 @@ class Call:
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:
         region = self.route.region
         try:
-            profile = load_catalog().resolve(self.resolved.name, region).model_id if self.resolved.spec else None
+            profile = self.route.catalog.resolve(self.resolved.name, region).model_id if self.resolved.spec else None
         except UnknownModelError:  # none that serves this region
             profile = None
         explained = explain(error, Place(self.resolved.model_id, region, url, profile or "its inference profile"))

@@ -1,6 +1,6 @@
-"""The models that AgentFlow knows (`catalog.yaml`): which id a name stands for, and what a call costs.
+"""The models that AgentFlow knows (`catalog.yaml`): which id a name stands for, what it can do, and what a call costs.
 
-Nothing here talks to Bedrock. Money is `Decimal`, in US dollars; a price that is not listed is None, never 0.
+Nothing here talks to Bedrock.
 """
 
 from __future__ import annotations
@@ -8,20 +8,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from agentflow.core.errors import UnknownModelError, nearest
 from agentflow.core.model import Usage
+from agentflow.models.model_spec import ModelSpec
+from agentflow.models.price_file import read_price_file
+from agentflow.models.prices import ON_DEMAND, PriceFile, PriceList, ProfileKind, Row
+from agentflow.utils.env import setting
 
-PER_MILLION = Decimal(1_000_000)
-ON_DEMAND = "on-demand"
+GLOBAL: ProfileKind = "global"
+WARNING_TIME = timedelta(days=90)  # before a model's end
 
 
 class ModelType(StrEnum):
@@ -34,6 +39,8 @@ class ModelType(StrEnum):
     SONNET_4_6 = "sonnet-4-6"
     SONNET_5 = "sonnet-5"
     SONNET_5_5 = "sonnet-5-5"
+    OPUS_4 = "opus-4"
+    OPUS_4_1 = "opus-4-1"
     OPUS_4_5 = "opus-4-5"
     OPUS_4_6 = "opus-4-6"
     OPUS_4_7 = "opus-4-7"
@@ -42,72 +49,31 @@ class ModelType(StrEnum):
     OPUS_5_5 = "opus-5-5"
     FABLE_5 = "fable-5"
     FABLE_5_1 = "fable-5-1"
+    MYTHOS_5_1 = "mythos-5-1"
     NOVA_MICRO = "nova-micro"
     NOVA_LITE = "nova-lite"
     NOVA_PRO = "nova-pro"
+    NOVA_PREMIER = "nova-premier"
     NOVA_2_LITE = "nova-2-lite"
-
-
-class _Row(BaseModel):
-    """A value read from `catalog.yaml`; unknown keys are errors, so that a typing slip is not a missing price."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Price(_Row):
-    """Dollars per million tokens for some profile kinds, from a prompt length on."""
-
-    profiles: tuple[str, ...]
-    over_tokens: int = 0
-    input: Decimal
-    output: Decimal
-    cache_write_5m: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    cache_read: Decimal | None = None
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """Return the dollars for a usage, or None where it has tokens of a kind that has no listed price.
-
-        Formula: input, output, cache read and cache write tokens, each times its own price; Bedrock's `inputTokens`
-        leaves cached tokens out (Amazon Bedrock User Guide, quotas-token-burndown).
-        """
-        written_5m = usage.cache_write_tokens - usage.cache_write_1h_tokens
-        parts = (
-            (usage.input_tokens, self.input),
-            (usage.output_tokens, self.output),
-            (usage.cache_read_tokens, self.cache_read),
-            (written_5m, self.cache_write_5m),
-            (usage.cache_write_1h_tokens, self.cache_write_1h),
-        )
-        total = Decimal(0)
-        for tokens, price in parts:
-            if tokens and price is None:
-                return None
-            total += tokens * (price or Decimal(0))
-        return total / PER_MILLION
-
-
-class ModelSpec(_Row):
-    """One model of the catalog."""
-
-    id: str
-    profiles: tuple[str, ...]
-    on_demand: bool
-    context_tokens: int
-    max_output_tokens: int
-    json_schema: bool = False
-    end_of_life: date | None = None
-    successor: str | None = None
-    prices: tuple[Price, ...]
-
-    def price(self, profile: str, prompt_tokens: int) -> Price | None:
-        """Return the price row for a profile kind (`us`, `global`, `on-demand`) and prompt length, None if unknown."""
-        rows = [
-            row
-            for row in self.prices
-            if profile in row.profiles and (row.over_tokens == 0 or prompt_tokens > row.over_tokens)
-        ]
-        return max(rows, key=lambda row: row.over_tokens, default=None)
+    NOVA_2_PRO_PREVIEW = "nova-2-pro-preview"
+    LLAMA_3_1_8B = "llama-3-1-8b"
+    LLAMA_3_1_70B = "llama-3-1-70b"
+    LLAMA_3_2_1B = "llama-3-2-1b"
+    LLAMA_3_2_3B = "llama-3-2-3b"
+    LLAMA_3_2_11B = "llama-3-2-11b"
+    LLAMA_3_2_90B = "llama-3-2-90b"
+    LLAMA_3_3_70B = "llama-3-3-70b"
+    LLAMA_4_MAVERICK = "llama-4-maverick"
+    LLAMA_4_SCOUT = "llama-4-scout"
+    MISTRAL_7B = "mistral-7b"
+    MIXTRAL_8X7B = "mixtral-8x7b"
+    MISTRAL_SMALL_2402 = "mistral-small-2402"
+    MISTRAL_LARGE_2402 = "mistral-large-2402"
+    MISTRAL_LARGE_2407 = "mistral-large-2407"
+    MISTRAL_LARGE_3 = "mistral-large-3"
+    PIXTRAL_LARGE = "pixtral-large"
+    MAGISTRAL_SMALL = "magistral-small"
+    MINISTRAL_3_8B = "ministral-3-8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +86,40 @@ class ResolvedModel:
     model_id : the id or ARN to send.
     profile : the profile kind that decides the price (`us`, `global`, `on-demand`).
     spec : the catalog's row; None where the catalog does not know the model.
+    prices : Bedrock's list prices of the model, or the user's own; without rows where none are known.
     """
 
     name: str
     model_id: str
     profile: str
     spec: ModelSpec | None
+    prices: PriceList
 
-    def cost(self, usage: Usage) -> Decimal | None:
-        """Return Bedrock's list price of a usage in dollars; None where the price is not known."""
-        if self.spec is None:
-            return None
-        prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        price = self.spec.price(self.profile, prompt)
-        return price.cost(usage) if price else None
+    def cost(self, usage: Usage, *, batch: bool = False) -> Decimal | None:
+        """Return the price of a usage in dollars, as a call or in a batch job; None where it is not known."""
+        return self.prices.cost(self.profile, usage, batch=batch)
+
+    def most_cost(self, usage: Usage) -> Decimal | None:
+        """Return the most dollars that a call of at most these tokens can cost; None where that is not known."""
+        return self.prices.most(self.profile, usage)
 
 
-class Catalog(_Row):
-    """The whole of `catalog.yaml`."""
+class Catalog(Row):
+    """The models of `catalog.yaml`, and their prices.
 
-    prices_dated: date
+    Attributes
+    ----------
+    aliases : the names that people type, and the models that they stand for today.
+    geographies : the regions that the inference profiles of a geography are called from.
+    prices_dated : the day on which the prices that ship with AgentFlow were read.
+    prices : price lists by the model's name, or by the id of a model that is in the user's own prices only.
+    """
+
     aliases: Mapping[str, str]
-    geographies: Mapping[str, tuple[str, ...]]
+    geographies: Mapping[ProfileKind, tuple[str, ...]]
     models: Mapping[str, ModelSpec]
+    prices_dated: date
+    prices: Mapping[str, PriceList]
 
     def resolve(self, model: str | None, region: str) -> ResolvedModel:
         """Return what to send for a model name.
@@ -161,11 +138,10 @@ class Catalog(_Row):
         asked = str(model or "fast")  # the plain text of a ModelType
         name = self.aliases.get(asked, asked)
         if spec := self.models.get(name):
-            if spec.end_of_life and spec.end_of_life <= date.today():  # noqa: DTZ011 - AWS announces dates, not instants
-                _warn_retired(name, spec.end_of_life, spec.successor)
+            _check_lifecycle(name, spec)
             profile = self._profile(spec, region)
             model_id = spec.id if profile == ON_DEMAND else f"{profile}.{spec.id}"
-            return ResolvedModel(name, model_id, profile, spec)
+            return self._resolved(name, model_id, profile)
         if "." in asked or ":" in asked:
             return self._known_id(asked)
         known = sorted({*self.aliases, *self.models})
@@ -174,11 +150,16 @@ class Catalog(_Row):
             fix=f"Use one of {', '.join(known)}, or a full Bedrock model id, inference profile or ARN.",
         )
 
-    def _profile(self, spec: ModelSpec, region: str) -> str:
-        geography = next((name for name, regions in self.geographies.items() if region in regions), "global")
-        wanted = [geography, "apac"] if region.startswith("ap-") else [geography]
+    def _resolved(self, name: str, model_id: str, profile: str) -> ResolvedModel:
+        prices = self.prices.get(name) or PriceList(self.prices_dated)
+        return ResolvedModel(name, model_id, profile, self.models.get(name), prices)
+
+    def _profile(self, spec: ModelSpec, region: str) -> ProfileKind:
+        wanted = [next((name for name, regions in self.geographies.items() if region in regions), GLOBAL)]
+        if region.startswith("ap-"):
+            wanted.append("apac")
         if not region.startswith("us-gov-"):  # a partition of its own, which global profiles do not reach
-            wanted.append("global")
+            wanted.append(GLOBAL)
         if found := next((profile for profile in wanted if profile in spec.profiles), None):
             return found
         if spec.on_demand:
@@ -189,25 +170,65 @@ class Catalog(_Row):
         )
 
     def _known_id(self, model_id: str) -> ResolvedModel:
-        """Find the catalog's row for an id or ARN, so that its price is known; the id itself passes unchanged."""
+        """Find what is known of an id or ARN, so that it has a price; the id itself passes unchanged."""
         short = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
-        for name, spec in self.models.items():
-            prefix, found, rest = short.partition(spec.id)
-            if found and not rest and (prefix == "" or prefix[:-1] in spec.profiles):
-                return ResolvedModel(name, model_id, prefix[:-1] or ON_DEMAND, spec)
-        return ResolvedModel(model_id, model_id, ON_DEMAND, None)
+        for bare_id in (model_id, short):  # an application profile's ARN can be in the user's own prices
+            if name := self._names.get(bare_id):
+                return self._resolved(name, model_id, ON_DEMAND)
+        profile, _, bare_id = short.partition(".")
+        if profile in get_args(ProfileKind) and (name := self._names.get(bare_id)):
+            return self._resolved(name, model_id, profile)
+        return self._resolved(model_id, model_id, ON_DEMAND)
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        """The name of each id."""
+        return {name: name for name in self.prices} | {spec.id: name for name, spec in self.models.items()}
 
 
-@cache
 def load_catalog() -> Catalog:
-    """Return the catalog that ships with AgentFlow, read once."""
-    text = files("agentflow.models").joinpath("catalog.yaml").read_text(encoding="utf-8")
-    # BaseLoader leaves every scalar a string, so that a price becomes a Decimal without passing through a float.
-    return Catalog.model_validate(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - BaseLoader makes no objects
+    """Return the catalog that ships with AgentFlow, with the prices of the file that `AGENTFLOW_PRICES` names.
+
+    Raises
+    ------
+    DefinitionError
+        That file cannot be read, or a price in it is written wrongly.
+    """
+    catalog = _shipped()
+    if not (own := setting("AGENTFLOW_PRICES").value):
+        return catalog
+    names = {spec.id: name for name, spec in catalog.models.items()}
+    own_prices = read_price_file(Path(own).expanduser(), names)
+    return Catalog.model_validate({**dict(catalog), "prices": {**catalog.prices, **own_prices}})
 
 
 @cache
-def _warn_retired(name: str, end_of_life: date, successor: str | None) -> None:
-    """Say once that a model is past its announced end."""
+def _shipped() -> Catalog:
+    price_file = PriceFile.model_validate(_data("prices.yaml"))
+    return Catalog.model_validate(
+        {**_data("catalog.yaml"), "prices_dated": price_file.dated, "prices": price_file.lists()}
+    )
+
+
+def _data(name: str) -> Any:
+    text = files("agentflow.models").joinpath(name).read_text(encoding="utf-8")
+    # A base loader leaves every scalar a string, so that a price becomes a Decimal without passing through a float.
+    return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506 - makes no objects
+
+
+def _check_lifecycle(name: str, spec: ModelSpec) -> None:
+    """Warn of a model that has come to its end, or is about to."""
+    if spec.end_of_life is None:
+        return
+    today = date.today()  # noqa: DTZ011 - AWS announces dates, not instants
+    if spec.end_of_life <= today:
+        _warn_of_end(name, f"reached its end of life on {spec.end_of_life}", spec.successor)
+    elif spec.end_of_life - today <= WARNING_TIME or (spec.legacy_since and spec.legacy_since <= today):
+        _warn_of_end(name, f"reaches its end of life on {spec.end_of_life}", spec.successor)
+
+
+@cache
+def _warn_of_end(name: str, what: str, successor: str | None) -> None:
+    """Say it once."""
     instead = f"use {successor!r}" if successor else "choose another model"
-    warnings.warn(f"{name!r} reached its end of life on {end_of_life}: {instead}.", UserWarning, stacklevel=4)
+    warnings.warn(f"{name!r} {what}: {instead}.", UserWarning, stacklevel=5)

@@ -62,7 +62,7 @@ def request_body(request: Request, *, json_schema: bool) -> dict[str, Any]:
     if request.system:
         body["system"] = [{"text": request.system}]
     if request.output_schema is not None:
-        schema = _accepted(request.output_schema)
+        schema = accepted_schema(request.output_schema)
         if json_schema and not _has_open_object(schema):
             structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
             body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
@@ -75,18 +75,18 @@ def request_body(request: Request, *, json_schema: bool) -> dict[str, Any]:
     return body
 
 
-def _accepted(schema: Any) -> Any:
-    """Return a JSON schema without the keywords that Bedrock refuses, closed to further properties."""
+def accepted_schema(schema: Any) -> Any:
+    """Return a JSON schema as it is sent: without the keywords that Bedrock refuses, closed to further properties."""
     if isinstance(schema, list):
-        return [_accepted(item) for item in schema]
+        return [accepted_schema(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     accepted: dict[str, Any] = {}
     for keyword, value in schema.items():
         if keyword in {"properties", "$defs"}:  # their keys are names, not keywords
-            accepted[keyword] = {name: _accepted(item) for name, item in value.items()}
+            accepted[keyword] = {name: accepted_schema(item) for name, item in value.items()}
         elif keyword not in _REFUSED_KEYWORDS:
-            accepted[keyword] = _accepted(value)
+            accepted[keyword] = accepted_schema(value)
     if accepted.get("type") == "object" and ("properties" in accepted or not accepted.get("additionalProperties")):
         accepted["additionalProperties"] = False
     return accepted

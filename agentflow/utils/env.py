@@ -32,6 +32,7 @@ VARIABLES: Mapping[str, Variable] = {
     "AGENTFLOW_MAX_RETRIES": Variable("3", "retries of a failed model call, beyond its first attempt"),
     "AGENTFLOW_TIMEOUT": Variable("300", "seconds that a workflow may run"),
     "AGENTFLOW_MAX_ACTIVE_WORKFLOWS": Variable(None, "runs of this process at the same time; the others wait"),
+    "AGENTFLOW_PRICES": Variable(None, "YAML file of your own prices, in the place of Bedrock's list prices"),
     "BEDROCK_ENDPOINT_URL": Variable(None, "URL of a Bedrock endpoint, or `local` for AgentFlow's own"),
     "BEDROCK_MAX_CONNECTIONS": Variable("10", "model calls in flight at once"),
     "AGENTFLOW_LOCAL_MODEL": Variable("smollm2", "model of the local endpoint: `smollm2`, `scripted` or a .gguf file"),

@@ -188,8 +188,9 @@ workflow.add_step("s", agent, {"item": ["a", "b", "c", "d"]}, map_over="item")
 workflow.start()
 while True:
     time.sleep(0.05)
-    items = workflow.last_result.rows["s"].items if "s" in workflow.last_result.rows else None
-    if items and [item.status for item in items].count("ok") == 2 and sum(bool(item.own_pending) for item in items) == 2:
+    rows = workflow.last_result.rows
+    items = (rows["s"].items if rows else None) or []
+    if sum(item.status == "ok" for item in items) == 2 == sum(bool(item.own_pending) for item in items):
         break
 time.sleep(0.1)  # they were sent
 print(workflow.last_result.run_id, flush=True)
