@@ -54,7 +54,7 @@ def test_what_is_billed_never_passes_the_budget_whatever_asks_at_once(scripted: 
 
 
 def test_it_says_what_going_on_would_take_and_a_resume_counts_what_was_spent(scripted: Endpoint) -> None:
-    workflow = many(scripted, budget_usd="0.0012")
+    workflow = many(scripted, budget_usd="0.0006")
     with pytest.raises(BudgetExceeded, match=r"To go on it has to be at least \$0.00\d\d") as caught:
         workflow.run()
     first = caught.value.result
@@ -77,10 +77,10 @@ def test_a_block_limits_all_that_is_called_in_it(scripted: Endpoint) -> None:
         for _ in range(100):
             await client.invoke("haiku", "question", max_tokens=50)
 
-    with agentflow.budget(0.001) as limit, pytest.raises(BudgetExceeded):
+    with agentflow.budget(0.0006) as limit, pytest.raises(BudgetExceeded):
         asyncio.run(ask())
-    assert Decimal(0) < limit.spent_usd <= limit.limit_usd == Decimal("0.001")
-    with agentflow.budget(0.001) as limit, pytest.raises(BudgetExceeded):
+    assert Decimal(0) < limit.spent_usd <= limit.limit_usd == Decimal("0.0006")
+    with agentflow.budget(0.0006) as limit, pytest.raises(BudgetExceeded):
         many(scripted).run()
     assert limit.left_usd >= 0
     asyncio.run(client.invoke("haiku", "question", max_tokens=50))  # no budget any more
@@ -88,7 +88,7 @@ def test_a_block_limits_all_that_is_called_in_it(scripted: Endpoint) -> None:
 
 def test_of_two_budgets_the_smaller_one_holds(scripted: Endpoint) -> None:
     with agentflow.budget(1) as outer:
-        with agentflow.budget("0.001") as inner, pytest.raises(BudgetExceeded, match=r"\$0.001 "):
+        with agentflow.budget("0.0006") as inner, pytest.raises(BudgetExceeded, match=r"\$0.0006 "):
             many(scripted, budget_usd=0.5).run()
         assert outer.spent_usd == inner.spent_usd > 0
 
@@ -96,7 +96,7 @@ def test_of_two_budgets_the_smaller_one_holds(scripted: Endpoint) -> None:
 def test_the_budget_of_an_inner_workflow_stops_the_outer_run(scripted: Endpoint) -> None:
     outer = Workflow(WorkflowConfig(name="outer"))
     outer.add_step("first", lambda: "kept")
-    outer.add_step("sub", many(scripted, budget_usd=0.001), depends_on="first")
+    outer.add_step("sub", many(scripted, budget_usd=0.0006), depends_on="first")
     outer.add_step("never", lambda sub: sub)
     with pytest.raises(BudgetExceeded) as caught:
         outer.run()
