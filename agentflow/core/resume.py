@@ -49,15 +49,16 @@ async def begin_journal(recording: Recording, run_id: str, workflow: Workflow, i
 
 
 def _record(run_id: str, workflow: Workflow, inputs: Mapping[str, Any]) -> RunRecord:
-    step_fingerprints, definition = workflow.identity
+    parts, definition = workflow.identity
     return RunRecord(
         run_id,
         workflow.config.name,
         datetime.now(UTC),
         workflow.plan.step_ids,
         inputs,
-        step_fingerprints,
+        parts.fingerprints,
         definition,
+        parts,
     )
 
 
@@ -82,7 +83,7 @@ async def prepare_resumption(
 
 def _steps_to_run_again(workflow: Workflow, past: PastRun, *, accept_changes: bool) -> frozenset[str]:
     """Return the steps of the run that were changed since, and those that need them."""
-    before, now = past.fingerprints, workflow.identity[0]
+    before, now = past.fingerprints, workflow.identity[0].fingerprints
     changed = [step_id for step_id in now if before.get(step_id) != now[step_id]]
     gone = [step_id for step_id in before if step_id not in now]
     if (changed or gone) and not accept_changes:

@@ -17,7 +17,6 @@ from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
-from agentflow.core.fingerprint import fingerprints
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -28,6 +27,7 @@ from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
 from agentflow.core.resume import Resumption, begin_journal, prepare_resumption
 from agentflow.core.step import Reference, Step, as_reference
+from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.utils.env import setting
 
 
@@ -66,7 +66,7 @@ class Workflow:
         self.steps: dict[str, Step] = {}
         self.last_result: RunResult | None = None
         self._plan: Plan | None = None
-        self._identity: tuple[Mapping[str, str], str | None] | None = None
+        self._identity: tuple[WorkflowParts, str | None] | None = None
         self._version = 0
         self._inner: list[Workflow] = []
         self._planned: tuple[Any, ...] = ()
@@ -192,11 +192,11 @@ class Workflow:
         return (self._version, *(inner._versions() for inner in self._inner))
 
     @property
-    def identity(self) -> tuple[Mapping[str, str], str | None]:
-        """The fingerprint of each step, and the definition as JSON where it holds prompts only, as the journal has."""
+    def identity(self) -> tuple[WorkflowParts, str | None]:
+        """What the steps are made of, and the definition as JSON where it holds prompts only: what the journal has."""
         self.plan  # noqa: B018 - forgets the identity where a step was changed
         if self._identity is None:
-            self._identity = fingerprints(self.steps), definition_json(self)
+            self._identity = workflow_parts(self.steps), definition_json(self)
         return self._identity
 
     def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = ()) -> Run:
