@@ -83,6 +83,8 @@ ports.connect(
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
+    explanation_text="agentflow.views.explanation:explanation_text",
+    explanation_html="agentflow.views.explanation:explanation_html",
 )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
 from agentflow.core.definition import from_definition_json
 from agentflow.core.errors import ResumeError
-from agentflow.core.journal import Journal
+from agentflow.core.evidence import IN_JOURNAL
+from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
 from agentflow.core.resume import open_journal
 from agentflow.utils.threads import function_pool
@@ -33,7 +34,7 @@ def runs() -> pd.DataFrame:
     JournalError
         The journal cannot be read.
     """
-    frame: pd.DataFrame = ports.load("runs_frame")(_journal().runs())
+    frame: pd.DataFrame = ports.load("runs_frame")(opened_journal().runs())
     return frame
 
 
@@ -47,7 +48,9 @@ def get_run(run_id: str) -> RunResult:
     JournalError
         The journal cannot be read.
     """
-    return _journal().past_run(run_id).result
+    result = opened_journal().past_run(run_id).result
+    result._evidence = IN_JOURNAL
+    return result
 
 
 def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] | None = None) -> int:
@@ -69,7 +72,7 @@ def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] |
         message = "prune_runs() needs older_than_days= or run_ids=: it does not delete everything by itself."
         raise ValueError(message)
     older_than = None if older_than_days is None else datetime.now(UTC) - timedelta(days=older_than_days)
-    return _journal().prune(older_than=older_than, run_ids=run_ids)
+    return opened_journal().prune(older_than=older_than, run_ids=run_ids)
 
 
 async def resume(run_id: str, /, **inputs: Any) -> RunResult:
@@ -93,9 +96,3 @@ async def resume(run_id: str, /, **inputs: Any) -> RunResult:
             fix="Build the workflow as it was, and call `await workflow.resume(run_id)`.",
         )
     return await from_definition_json(past.definition).resume(run_id, **inputs)
-
-
-def _journal() -> Journal:
-    journal = cast("Journal", ports.load("journal")())
-    journal.open()
-    return journal

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from agentflow.core import ports
 from agentflow.core.events import Event
 from agentflow.core.model import Reply, Request
 from agentflow.core.places import Place
@@ -182,3 +183,16 @@ class Journal(Protocol):
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was written is durable, and return whether it is."""
+
+
+def opened_journal() -> Journal:
+    """Return the journal of this process, opened. Blocks.
+
+    Raises
+    ------
+    JournalError
+        It cannot be opened.
+    """
+    journal = cast("Journal", ports.load("journal")())
+    journal.open()
+    return journal

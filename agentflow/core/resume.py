@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.core import ports
 from agentflow.core.errors import InputError, ResumeError
+from agentflow.core.evidence import IN_JOURNAL
 from agentflow.core.graph import downstream_of
 from agentflow.core.journal import Journal, PastRun, RunJournal, RunRecord
 from agentflow.core.recording import Recording
@@ -69,12 +70,14 @@ async def prepare_resumption(
     journal = await open_journal()
     past = await function_pool().run(partial(journal.past_run, run_id))
     again = _steps_to_run_again(workflow, past, accept_changes=accept_changes)
+    past.result._evidence = IN_JOURNAL
     if past.result.status == "ok" and not again:
         return Resumption(past)
     _check_inputs(workflow, past, inputs)
     warnings: list[str] = []
     claim = partial(journal.claim, _record(run_id, workflow, inputs), warnings.append, again=again)
     past, run_journal = await function_pool().run(claim)
+    past.result._evidence = IN_JOURNAL
     warnings[:0] = past.result.warnings
     past.result.warnings = warnings  # what the journal has to say from now on goes there
     past.inputs |= inputs

@@ -17,6 +17,7 @@ from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
+from agentflow.core.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -207,7 +208,8 @@ class Workflow:
         run_id = f"r-{os.urandom(6).hex()}"
         begin = partial(begin_journal, recording, run_id, self, inputs) if self.config.journal else None
         run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
-        self.last_result = run.result
+        before, self.last_result = self.last_result, run.result
+        run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
 
     def _taps(self, others: Sequence[Tap]) -> Sequence[Tap]:

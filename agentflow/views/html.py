@@ -23,6 +23,7 @@ def run_html(result: RunResult) -> str:
     All text that comes from workflows, models and errors is escaped. An output is cut at 20,000 characters, at fewer
     where a run has more than ten steps.
     """
+    result.tell_why()
     parts = [
         _title(result),
         _facts(headline(result)),

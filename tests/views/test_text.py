@@ -35,7 +35,7 @@ def test_the_table_is_aligned_and_at_most_110_columns_wide(state: str) -> None:
 
 def test_the_columns_that_programs_look_for_are_there() -> None:
     header = run_text(runs.finished()).splitlines()[3]
-    assert header.split()[:5] == ["step", "status", "model", "attempts", "latency_ms"]
+    assert header.split()[:6] == ["step", "status", "why", "model", "attempts", "latency_ms"]
     assert header.split()[-2:] == ["cost_usd", "bedrock_usd"]
 
 
