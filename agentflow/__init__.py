@@ -16,9 +16,11 @@ from agentflow.core import ports
 
 if TYPE_CHECKING:
     from agentflow.core.agent import SimpleAgent
+    from agentflow.core.backtest import Backtest
     from agentflow.core.config import AgentConfig, WorkflowConfig
     from agentflow.core.content import Attachment
     from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
+    from agentflow.core.explain import Explanation
     from agentflow.core.history import get_run, prune_runs, resume, runs
     from agentflow.core.portal import RunHandle
     from agentflow.core.result import RunResult
@@ -34,7 +36,9 @@ _PUBLIC = {
     "AgentConfig": "agentflow.core.config",
     "AgentFlowError": "agentflow.core.errors",
     "Attachment": "agentflow.core.content",
+    "Backtest": "agentflow.core.backtest",
     "BedrockClient": "agentflow.models.bedrock_client",
+    "Explanation": "agentflow.core.explain",
     "ModelType": "agentflow.models.catalog",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
@@ -55,7 +59,9 @@ __all__ = [
     "AgentConfig",
     "AgentFlowError",
     "Attachment",
+    "Backtest",
     "BedrockClient",
+    "Explanation",
     "ModelType",
     "RunHandle",
     "RunInterrupted",
@@ -83,6 +89,9 @@ ports.connect(
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
+    backtest_frame="agentflow.views.frames:backtest_frame",
+    backtest_text="agentflow.views.backtest:backtest_text",
+    backtest_html="agentflow.views.backtest:backtest_html",
     explanation_text="agentflow.views.explanation:explanation_text",
     explanation_html="agentflow.views.explanation:explanation_html",
 )

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
@@ -30,6 +30,9 @@ from agentflow.core.resume import Resumption, begin_journal, prepare_resumption
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.utils.env import setting
+
+if TYPE_CHECKING:
+    from agentflow.core.backtest import Backtest
 
 
 class Workflow:
@@ -358,6 +361,35 @@ class Workflow:
             again=resumption.again,
         )
         return await self._run_here(run)
+
+    def backtest(self, runs: Any, *, sample: int | None = None, seed: int = 0) -> Backtest:
+        """Run the workflow, as it is now, on the recorded inputs of past runs, and compare what comes out.
+
+        Parameters
+        ----------
+        runs : ids of runs, results, or the DataFrame of `agentflow.runs()` or a part of it. Of a run that was mapped
+            over rows with this workflow, each row is a case; else the run is.
+        sample : how many cases to take, at random; None takes all.
+        seed : of the sample: the same seed takes the same cases.
+
+        Returns
+        -------
+        Backtest
+            Answers that changed, failures that were fixed or are new, cost and time before and after. A case that
+            fails is a part of it; one whose inputs were not kept, such as a secret, is skipped.
+
+        Raises
+        ------
+        RunNotFoundError
+            The journal has no such run, or has it no more; nothing was called.
+        DefinitionError, InputError, JournalError
+            The workflow is wrong, there is nothing to run, or a run has other inputs; nothing was called.
+        RunInterrupted
+            As for `run()`.
+        """
+        from agentflow.core.backtest import backtest
+
+        return backtest(self, runs, sample=sample, seed=seed)
 
     def to_yaml(self, path: Path | str | None = None) -> str:
         """Return the workflow as YAML text, and write it to a file where a path is given.

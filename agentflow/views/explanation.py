@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from agentflow.core.changes import Reason
 from agentflow.core.explain import Explanation
-from agentflow.views.html_parts import MUTED, RULE, element, safe
+from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, element, safe
 from agentflow.views.outputs import encodable, one_line
 
 _NAME_WIDTH = 60
 _LINE_WIDTH = 400
-_CARD = (
-    f"max-width:1060px;margin:4px 0;padding:12px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5;"
-    "overflow-wrap:break-word"
-)
 _DIFF = (
     f"margin:4px 0 8px 0;padding:8px 10px;border:{RULE};border-radius:6px;background:transparent;font-size:12px;"
-    "font-family:ui-monospace,Menlo,Consolas,monospace;line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;"
+    f"{MONO};line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;"
     "max-height:360px;overflow:auto"
 )
 # Behind lines that were added and removed; the text on them keeps the page's colour, and its sign.
@@ -35,7 +31,9 @@ def explanation_html(explanation: Explanation) -> str:
     """Return an explanation as an HTML card; all that comes from workflows and models is escaped."""
     title = element("strong", safe(_title(explanation)), style="font-size:15px")
     said = element("div", safe(explanation.said), style="margin:4px 0 0 0")
-    return element("div", title + said + "".join(map(_reason, explanation.reasons)), style=_CARD)
+    return element(
+        "div", title + said + "".join(map(_reason, explanation.reasons)), style=f"{CARD};overflow-wrap:break-word"
+    )
 
 
 def _title(explanation: Explanation) -> str:
