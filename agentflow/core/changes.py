@@ -19,7 +19,16 @@ _SHORT = 60  # characters; what is longer, or has several lines, is shown as a d
 _LONGEST = 20_000  # characters of a value that go into a diff
 _MOST_LINES = 200  # of a diff
 _NOTHING: Any = object()
-_DEFAULT = "the default"
+
+
+class _Words(str):
+    """Our words in the place of a value: they are shown without quotes."""
+
+    __slots__ = ()
+
+
+_DEFAULT = _Words("the default")
+_NONE = _Words("none")
 
 # A kind of change, which is the word for it in every view, and what it is in a sentence.
 KINDS = {
@@ -85,21 +94,21 @@ def part_changes(before: StepParts, after: StepParts, where: str = "") -> Iterat
     where : stands before what changed, for a step of a workflow that is a step.
     """
     if before.kind != after.kind:
-        yield Reason("code", f"{where}What it is", before.kind, after.kind)
+        yield Reason("code", f"{where}What it is", _Words(before.kind), _Words(after.kind))
         yield from _wiring_changes(before, after, where)
         return
     words = {"prompt": "Its prompt", "system": "Its system prompt", "examples": "Its examples", "model": "Its model"}
     for name, what in words.items():
         old, new = getattr(before, name), getattr(after, name)
         if _listed(old) != _listed(new):
-            missing = _DEFAULT if name == "model" else ""
+            missing = _DEFAULT if name == "model" else _NONE
             yield Reason(name, where + what, _listed(old) or missing, _listed(new) or missing)
     for name in sorted({*before.parameters, *after.parameters}):
         old, new = before.parameters.get(name, _DEFAULT), after.parameters.get(name, _DEFAULT)
         if old != new:
             yield Reason("parameters", f"{where}{name}", old, new)
     if before.schema != after.schema:
-        yield Reason("schema", f"{where}Its output schema", before.schema or "text", after.schema or "text")
+        yield Reason("schema", f"{where}Its output schema", before.schema or _NONE, after.schema or _NONE)
     if before.code != after.code:
         yield _code_change(before, after, where)
     for step_id in [*after.steps, *(gone for gone in before.steps if gone not in after.steps)]:
@@ -142,7 +151,7 @@ def _code_change(before: StepParts, after: StepParts, where: str) -> Reason:
     if held:
         return Reason("code", f"{where}What its code holds changed: {', '.join(held)}")
     if before.name != after.name:
-        return Reason("code", f"{where}What it runs", before.name, after.name)
+        return Reason("code", f"{where}What it runs", _Words(before.name), _Words(after.name))
     return Reason("code", f"{where}Its code changed, or a value that it holds; there is no text of it to compare")
 
 
@@ -153,9 +162,9 @@ def _wiring_changes(before: StepParts, after: StepParts, where: str) -> Iterator
     for attribute in ("depends_on", "optional", "map_over"):
         old, new = getattr(before, attribute), getattr(after, attribute)
         if _listed(old) != _listed(new):
-            yield Reason("wiring", f"{where}{attribute}", old or "nothing", new or "nothing")
+            yield Reason("wiring", f"{where}{attribute}", old or _NONE, new or _NONE)
     if before.when != after.when:
-        if {*before.when[:1], *after.when[:1]} == {"code"}:
+        if before.when[:1] == after.when[:1] == ("code",):
             yield Reason("wiring", f"{where}The function that says whether it is wanted changed")
         else:
             yield Reason("wiring", f"{where}when", shown_source(before.when), shown_source(after.when))
@@ -164,17 +173,17 @@ def _wiring_changes(before: StepParts, after: StepParts, where: str) -> Iterator
 def _given(parts: StepParts, name: str) -> Any:
     source = parts.wiring.get(name)
     if source is None:
-        return "not taken"
+        return _NONE
     return parts.literals[name] if source[0] == "literal" else shown_source(source)
 
 
-def shown_source(source: Source) -> str:
+def shown_source(source: Source) -> _Words:
     """Return where a value comes from in words, such as ``step classify.product``."""
     if not source:
-        return "nothing"
+        return _NONE
     kind, name, *path = source
     parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return "a function" if kind == "code" else f"{kind} {name}{parts}"
+    return _Words("a function" if kind == "code" else f"{kind} {name}{parts}")
 
 
 def _listed(value: Any) -> Any:
@@ -215,4 +224,4 @@ def _is_short(text: str) -> bool:
 
 
 def _quoted(value: Any, text: str) -> str:
-    return repr(text) if isinstance(value, str) and value != _DEFAULT else text
+    return repr(text) if isinstance(value, str) and not isinstance(value, _Words) else text

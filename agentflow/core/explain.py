@@ -23,6 +23,7 @@ from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.core.step_parts import StepParts
 
 CACHED = "cached"
+_MOST_COMPARED = 5_000  # rows; to compare more would keep a table waiting for longer than a second
 _MOST_ORIGINS = 3
 # Why a step runs though nothing changed, by what it is.
 _AGAIN = {
@@ -77,12 +78,17 @@ def explain(result: RunResult, step: str, item: int | None = None) -> Explanatio
 
 
 def fill_words(result: RunResult) -> None:
-    """Give every row its word, with one reading of the journal. Where that cannot be read, those that ran have none."""
+    """Give every row its word, with one reading of the journal.
+
+    Those that ran have none where the journal cannot be read, or where they are more than 5,000.
+    """
     compared = {}
     for place, row, _ in all_rows(result):
-        row.why = _without_comparison(row)
+        row.why = row.why or _without_comparison(row)  # an inner run was explained with the one that it is a part of
         if not row.why:
             compared[place] = row
+    if len(compared) > _MOST_COMPARED:
+        return
     try:
         comparison = _Comparison(result, compared)
     except AgentFlowError:  # a damaged journal must not keep anybody from seeing the run
@@ -128,6 +134,9 @@ class _Comparison:
         self._now: PastInputs | None = None
         self._earlier: Mapping[Place, PastRun] = {}
         self._inputs: dict[str, PastInputs] = {}  # by the id of an earlier run
+        self._changes: dict[
+            tuple[str, str], list[Reason]
+        ] = {}  # by step and earlier run: its items have the same parts
         if result._evidence is None or not places:
             return
         with suppress(RunNotFoundError):  # it was deleted
@@ -148,13 +157,17 @@ class _Comparison:
 
     def _compared(self, place: Place, row: StepRow, parts: StepParts, earlier: PastRun, now: PastInputs) -> Explanation:
         run_id, before_id = self._result.run_id, earlier.result.run_id
-        before = self._inputs.setdefault(before_id, PastInputs(earlier))
+        if before_id not in self._inputs:
+            self._inputs[before_id] = PastInputs(earlier)
+        before = self._inputs[before_id]
         old = before.parts(place[0])
         if old is None:
             said = f"It ran. The journal does not have what it was made of in run {before_id}."
             return Explanation(run_id, *place, "", said, (), before_id)
+        if (place[0], before_id) not in self._changes:
+            self._changes[place[0], before_id] = list(part_changes(old, parts))
         reasons = [
-            *part_changes(old, parts),
+            *self._changes[place[0], before_id],
             *value_changes(parts, before.of(*place), now.of(*place), old.wiring),
         ]
         kinds = list(dict.fromkeys(reason.kind for reason in reasons if reason.kind))

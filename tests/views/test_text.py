@@ -80,3 +80,9 @@ def test_clipping_keeps_to_its_width(text: str, width: int) -> None:
 def test_wide_characters_take_two_columns() -> None:
     assert columns("要約") == 4
     assert clip("要約する", 5) == "要約…"
+
+
+def test_why_a_step_ran_has_a_column() -> None:
+    result = runs.finished()
+    result.rows["extract"].why = "upstream"
+    assert run_text(result).splitlines()[5].split()[:3] == ["extract", "ok", "upstream"]
