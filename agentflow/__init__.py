@@ -16,10 +16,12 @@ from agentflow.core import ports
 
 if TYPE_CHECKING:
     from agentflow.core.agent import SimpleAgent
+    from agentflow.core.backtest import Backtest
     from agentflow.core.budget import budget
     from agentflow.core.config import AgentConfig, WorkflowConfig
     from agentflow.core.content import Attachment
     from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunInterrupted, WorkflowError
+    from agentflow.core.explain import Explanation
     from agentflow.core.history import cache, get_run, prune_cache, prune_runs, resume, runs
     from agentflow.core.portal import RunHandle
     from agentflow.core.result import RunResult
@@ -36,7 +38,9 @@ _PUBLIC = {
     "AgentFlowError": "agentflow.core.errors",
     "BudgetExceeded": "agentflow.core.errors",
     "Attachment": "agentflow.core.content",
+    "Backtest": "agentflow.core.backtest",
     "BedrockClient": "agentflow.models.bedrock_client",
+    "Explanation": "agentflow.core.explain",
     "ModelType": "agentflow.models.catalog",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
@@ -60,8 +64,10 @@ __all__ = [
     "AgentConfig",
     "AgentFlowError",
     "Attachment",
+    "Backtest",
     "BedrockClient",
     "BudgetExceeded",
+    "Explanation",
     "ModelType",
     "RunHandle",
     "RunInterrupted",
@@ -94,6 +100,11 @@ ports.connect(
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
+    backtest_frame="agentflow.views.frames:backtest_frame",
+    backtest_text="agentflow.views.backtest:backtest_text",
+    backtest_html="agentflow.views.backtest:backtest_html",
+    explanation_text="agentflow.views.explanation:explanation_text",
+    explanation_html="agentflow.views.explanation:explanation_html",
 )
 
 

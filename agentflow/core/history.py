@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
 from agentflow.core.definition import from_definition_json
 from agentflow.core.errors import ResumeError
-from agentflow.core.journal import Journal
+from agentflow.core.evidence import IN_JOURNAL
+from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
-from agentflow.core.resume import open_journal
 from agentflow.utils.threads import function_pool
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def runs() -> pd.DataFrame:
     JournalError
         The journal cannot be read.
     """
-    frame: pd.DataFrame = ports.load("runs_frame")(_journal().runs())
+    frame: pd.DataFrame = ports.load("runs_frame")(opened_journal().runs())
     return frame
 
 
@@ -47,7 +47,9 @@ def get_run(run_id: str) -> RunResult:
     JournalError
         The journal cannot be read.
     """
-    return _journal().past_run(run_id).result
+    result = opened_journal().past_run(run_id).result
+    result._evidence = IN_JOURNAL
+    return result
 
 
 def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] | None = None) -> int:
@@ -69,7 +71,7 @@ def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] |
         message = "prune_runs() needs older_than_days= or run_ids=: it does not delete everything by itself."
         raise ValueError(message)
     older_than = None if older_than_days is None else datetime.now(UTC) - timedelta(days=older_than_days)
-    return _journal().prune(older_than=older_than, run_ids=run_ids)
+    return opened_journal().prune(older_than=older_than, run_ids=run_ids)
 
 
 def cache() -> pd.DataFrame:
@@ -87,7 +89,7 @@ def cache() -> pd.DataFrame:
     JournalError
         The store cannot be read.
     """
-    frame: pd.DataFrame = ports.load("answers_frame")(_journal().kept_answers())
+    frame: pd.DataFrame = ports.load("answers_frame")(opened_journal().kept_answers())
     return frame
 
 
@@ -110,7 +112,7 @@ def prune_cache(*, unused_days: float | None = None, keys: Sequence[str] | None 
         message = "prune_cache() needs unused_days= or keys=: it does not delete everything by itself."
         raise ValueError(message)
     unused_for = None if unused_days is None else timedelta(days=unused_days)
-    return _journal().prune_answers(unused_for=unused_for, keys=keys)
+    return opened_journal().prune_answers(unused_for=unused_for, keys=keys)
 
 
 async def resume(run_id: str, /, **inputs: Any) -> RunResult:
@@ -134,9 +136,3 @@ async def resume(run_id: str, /, **inputs: Any) -> RunResult:
             fix="Build the workflow as it was, and call `await workflow.resume(run_id)`.",
         )
     return await from_definition_json(past.definition).resume(run_id, **inputs)
-
-
-def _journal() -> Journal:
-    journal = cast("Journal", ports.load("journal")())
-    journal.open()
-    return journal

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from agentflow.core import ports
 from agentflow.core.events import Event
 from agentflow.core.model import Reply, Request
+from agentflow.core.places import Place
 from agentflow.core.result import RunResult
+from agentflow.core.step_parts import StepParts, WorkflowParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class RunRecord:
     inputs : the run's inputs, by name; those that cannot be kept (secrets among them) are asked for again on a resume.
     fingerprints : step id -> a hash of the step's definition, to tell what changed when the run is resumed.
     definition : the workflow as JSON text, from which it can be built again; None where it holds more than prompts.
+    parts : what each step is made of; kept once for all runs that have the same.
     """
 
     run_id: str
@@ -53,6 +57,7 @@ class RunRecord:
     inputs: Mapping[str, Any]
     fingerprints: Mapping[str, str]
     definition: str | None
+    parts: WorkflowParts | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +70,7 @@ class PastRun:
     inputs : the ones that were kept.
     inputs_not_kept : the names of the others, each with why.
     fingerprints, definition : as in the `RunRecord`.
+    parts : step id -> what it is made of; a value given by hand that could not be kept is a `NotKept` there.
     answers : (step, item) -> the answered calls as (key, reply), in the order of the answers. A step of a workflow that
         is a step itself goes by its path, such as ``sub.classify`` or ``sub[3].classify``.
     """
@@ -74,6 +80,7 @@ class PastRun:
     inputs_not_kept: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     definition: str | None = None
+    parts: Mapping[str, StepParts] = field(default_factory=dict)
     answers: dict[tuple[str, int | None], list[tuple[str, Reply]]] = field(default_factory=dict)
 
 
@@ -165,6 +172,12 @@ class Journal(Protocol):
     def past_run(self, run_id: str) -> PastRun:
         """Return what is known of a run, also of one that is still running. Blocks. Errors as for `claim`."""
 
+    def earlier_runs(self, run_id: str, places: Collection[Place]) -> Mapping[Place, PastRun]:
+        """Return, for each place, the newest run of the workflow in which it ended well, of those begun before a run.
+
+        Places where it never did are left out. Blocks.
+        """
+
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each run, newest first. Blocks."""
 
@@ -179,3 +192,16 @@ class Journal(Protocol):
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was written is durable, and return whether it is."""
+
+
+def opened_journal() -> Journal:
+    """Return the journal of this process, opened. Blocks.
+
+    Raises
+    ------
+    JournalError
+        It cannot be opened.
+    """
+    journal = cast("Journal", ports.load("journal")())
+    journal.open()
+    return journal

@@ -52,6 +52,16 @@ class WorkflowAgent:
         return f"WorkflowAgent({self.workflow.config.name!r})"
 
 
+class RowAgent(WorkflowAgent):
+    """Runs a workflow as a step whose one parameter, `row`, has all inputs of the workflow, by name."""
+
+    parameters: Mapping[str, bool] = {"row": True}
+
+    async def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the workflow and return its outputs, by step."""
+        return await super().run(values["row"])
+
+
 def _holds(workflow: Workflow, sought: Workflow) -> bool:
     """Return whether a workflow has another one among its steps, at any depth."""
     waiting, seen = [workflow], {id(workflow)}

@@ -124,7 +124,7 @@ def compile_plan(name: str, steps: Steps) -> Plan:
     DefinitionError
         With everything that is wrong in `problems`; a `CycleError` where that is steps that wait for each other.
     """
-    bindings = {step_id: _step_bindings(step, steps) for step_id, step in steps.items()}
+    bindings = {step_id: step_bindings(step, steps) for step_id, step in steps.items()}
     conditions = {step_id: _condition(step, steps) for step_id, step in steps.items()}
     upstream = {
         step_id: _upstream(step, (*bindings[step_id], *_bindings_of(conditions[step_id])), steps)
@@ -171,7 +171,7 @@ def run_inputs(steps: Steps) -> dict[str, tuple[str, ...]]:
     """Return the names that are no steps, each with the steps that cannot run without it."""
     users: dict[str, tuple[str, ...]] = {}
     for step in steps.values():
-        for binding in (*_step_bindings(step, steps), *_bindings_of(_condition(step, steps))):
+        for binding in (*step_bindings(step, steps), *_bindings_of(_condition(step, steps))):
             if (name := binding.run_input) is not None:
                 users.setdefault(name, ())
                 if binding.required and step.step_id not in users[name]:
@@ -207,7 +207,8 @@ def _cycle_problem(cycle: list[str], steps: Steps) -> str:
     return f"Steps wait for each other: {path}."
 
 
-def _step_bindings(step: Step, steps: Steps) -> tuple[Binding, ...]:
+def step_bindings(step: Step, steps: Steps) -> tuple[Binding, ...]:
+    """Return where each parameter of a step comes from."""
     return _bindings(step.agent, step.inputs, step.optional, steps)
 
 

@@ -12,6 +12,7 @@ from agentflow.core.errors import CassetteError
 from agentflow.core.events import AttemptStarted, CallFinished, Event, NestedEvent, ReplyRejected, StepScope
 from agentflow.core.journal import Encoded, PastRun, RunJournal
 from agentflow.core.model import Reply, Request
+from agentflow.core.places import inner_prefix
 from agentflow.core.result import RunResult
 from agentflow.core.reuse import Reuse
 
@@ -40,7 +41,7 @@ class Recording:
     ) -> None:
         self.result = _inner_result(parent) if parent else past.result if past else RunResult()
         self.journal: RunJournal | None = parent.run.journal if parent else None
-        self.prefix: str = parent.run.prefix + _inner_path(parent) if parent else ""
+        self.prefix: str = parent.run.prefix + inner_prefix(parent.step_id, parent.item) if parent else ""
         self.answers: Answers = parent.run.answers if parent else past.answers if past else {}
         self.reuse: Reuse | None = parent.run.reuse if parent else None
         self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
@@ -137,8 +138,3 @@ def _inner_result(scope: StepScope) -> RunResult:
     if row.inner is None:
         row.inner = RunResult()
     return row.inner
-
-
-def _inner_path(scope: StepScope) -> str:
-    """Return what stands before the steps of a workflow that is a step itself: ``sub.``, or ``sub[3].`` for an item."""
-    return f"{scope.step_id}." if scope.item is None else f"{scope.step_id}[{scope.item}]."

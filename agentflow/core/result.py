@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import pandas as pd
 
+    from agentflow.core.evidence import Evidence
+    from agentflow.core.explain import Explanation
+
 
 _adding = threading.Lock()  # the threads of one step may ask models at the same time
 
@@ -64,7 +67,9 @@ class StepRow:
     calls no model has neither, and its costs and tokens are None. `own_pending` are requests that were sent and have
     not come back, with the most that each can cost.
     `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
-    itself. `reason` says why a step was skipped, or stopped.
+    itself. `reason` says why a step was skipped, or stopped. `why` is a word for why it ran or did not
+    (`core/explain.py`), empty while the run goes on and where nobody knows; views have it filled in by
+    `RunResult.tell_why`.
     """
 
     step: str
@@ -82,6 +87,7 @@ class StepRow:
     reason: str = ""
     items: list[StepRow] | None = None
     inner: RunResult | None = None
+    why: str = ""
 
     @property
     def output(self) -> Any:
@@ -216,6 +222,8 @@ class RunResult:
     warnings: list[str] = field(default_factory=list)
     reader_failures: int = 0
     _started: float = 0.0
+    _evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    _told_why: bool = field(default=False, repr=False, compare=False)
 
     def apply(self, event: Event) -> None:
         """Take one event of the run into account."""
@@ -227,7 +235,7 @@ class RunResult:
         return row if item is None or row.items is None else row.items[item]
 
     def _run_started(self, event: RunStarted) -> None:
-        self.status, self.error = "running", None
+        self.status, self.error, self._told_why = "running", None, False
         if event.resumed:
             self._run_resumed(event)
             return
@@ -383,6 +391,7 @@ class RunResult:
 
     def records(self) -> list[Mapping[str, Any]]:
         """Return one plain dictionary a step, with the columns of `to_frame()`. None is unknown or not applicable."""
+        self.tell_why()
         return [self._record(*leaf) for leaf in self.leaves()]
 
     def _record(self, step: str, item: int | None, row: StepRow) -> Mapping[str, Any]:
@@ -396,6 +405,7 @@ class RunResult:
             "step": step,
             "item": item,
             "status": row.status.value,
+            "why": row.why or None,
             "cached": row.cached,
             "model": row.model,
             "model_id": row.model_id,
@@ -420,6 +430,34 @@ class RunResult:
             "error_type": type_name_of(row.error) if row.error else None,
             "output": row.output,
         }
+
+    def explain(self, step: str, item: int | None = None) -> Explanation:
+        """Return why a step ran, or did not: what changed since the newest earlier run in which it ended well.
+
+        Parameters
+        ----------
+        step : its id; ``sub.classify``, or ``sub[3].classify``, for a step of a workflow that is a step.
+        item : of a mapped step.
+
+        Raises
+        ------
+        InputError
+            The run has no such step or item.
+        JournalError
+            The journal cannot be read.
+        """
+        from agentflow.core.explain import explain
+
+        return explain(self, step, item)
+
+    def tell_why(self) -> None:
+        """Fill in `why` in all rows of a run that has ended, once; the journal is read for it. Never raises."""
+        if self._told_why or self.status == "running":
+            return
+        from agentflow.core.explain import fill_words
+
+        self._told_why = True
+        fill_words(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the run as a table.

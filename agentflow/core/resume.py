@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.core import ports
 from agentflow.core.errors import InputError, ResumeError
+from agentflow.core.evidence import IN_JOURNAL
 from agentflow.core.graph import downstream_of
 from agentflow.core.journal import Journal, PastRun, RunJournal, RunRecord
 from agentflow.core.recording import Recording
@@ -54,15 +55,16 @@ async def begin_run(
 
 
 def _record(run_id: str, workflow: Workflow, inputs: Mapping[str, Any]) -> RunRecord:
-    step_fingerprints, definition = workflow.identity
+    parts, definition = workflow.identity
     return RunRecord(
         run_id,
         workflow.config.name,
         datetime.now(UTC),
         workflow.plan.step_ids,
         inputs,
-        step_fingerprints,
+        parts.fingerprints,
         definition,
+        parts,
     )
 
 
@@ -73,12 +75,14 @@ async def prepare_resumption(
     journal = await open_journal()
     past = await function_pool().run(partial(journal.past_run, run_id))
     again = _steps_to_run_again(workflow, past, accept_changes=accept_changes)
+    past.result._evidence = IN_JOURNAL
     if past.result.status == "ok" and not again:
         return Resumption(past)
     _check_inputs(workflow, past, inputs)
     warnings: list[str] = []
     claim = partial(journal.claim, _record(run_id, workflow, inputs), warnings.append, again=again)
     past, run_journal = await function_pool().run(claim)
+    past.result._evidence = IN_JOURNAL
     warnings[:0] = past.result.warnings
     past.result.warnings = warnings  # what the journal has to say from now on goes there
     past.inputs |= inputs
@@ -87,7 +91,7 @@ async def prepare_resumption(
 
 def _steps_to_run_again(workflow: Workflow, past: PastRun, *, accept_changes: bool) -> frozenset[str]:
     """Return the steps of the run that were changed since, and those that need them."""
-    before, now = past.fingerprints, workflow.identity[0]
+    before, now = past.fingerprints, workflow.identity[0].fingerprints
     changed = [step_id for step_id in now if before.get(step_id) != now[step_id]]
     gone = [step_id for step_id in before if step_id not in now]
     if (changed or gone) and not accept_changes:

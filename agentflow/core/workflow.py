@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
@@ -19,7 +19,7 @@ from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
 from agentflow.core.errors import DefinitionError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
-from agentflow.core.fingerprint import fingerprints
+from agentflow.core.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -31,7 +31,11 @@ from agentflow.core.result import RunResult
 from agentflow.core.resume import Resumption, begin_run, prepare_resumption
 from agentflow.core.reuse import open_reuse
 from agentflow.core.step import Reference, Step, as_reference
+from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.utils.env import setting
+
+if TYPE_CHECKING:
+    from agentflow.core.backtest import Backtest
 
 
 class Workflow:
@@ -69,7 +73,7 @@ class Workflow:
         self.steps: dict[str, Step] = {}
         self.last_result: RunResult | None = None
         self._plan: Plan | None = None
-        self._identity: tuple[Mapping[str, str], str | None] | None = None
+        self._identity: tuple[WorkflowParts, str | None] | None = None
         self._version = 0
         self._inner: list[Workflow] = []
         self._planned: tuple[Any, ...] = ()
@@ -195,11 +199,11 @@ class Workflow:
         return (self._version, *(inner._versions() for inner in self._inner))
 
     @property
-    def identity(self) -> tuple[Mapping[str, str], str | None]:
-        """The fingerprint of each step, and the definition as JSON where it holds prompts only, as the journal has."""
+    def identity(self) -> tuple[WorkflowParts, str | None]:
+        """What the steps are made of, and the definition as JSON where it holds prompts only: what the journal has."""
         self.plan  # noqa: B018 - forgets the identity where a step was changed
         if self._identity is None:
-            self._identity = fingerprints(self.steps), definition_json(self)
+            self._identity = workflow_parts(self.steps), definition_json(self)
         return self._identity
 
     def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False) -> Run:
@@ -211,7 +215,8 @@ class Workflow:
         needs_more = self.config.journal or self.config.cache
         begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
         run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
-        self.last_result = run.result
+        before, self.last_result = self.last_result, run.result
+        run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
 
     def _budgets(self, limit_usd: Decimal | float | str | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
@@ -392,6 +397,35 @@ class Workflow:
             again=resumption.again,
         )
         return await self._run_here(run)
+
+    def backtest(self, runs: Any, *, sample: int | None = None, seed: int = 0) -> Backtest:
+        """Run the workflow, as it is now, on the recorded inputs of past runs, and compare what comes out.
+
+        Parameters
+        ----------
+        runs : ids of runs, results, or the DataFrame of `agentflow.runs()` or a part of it. Of a run that was mapped
+            over rows with this workflow, each row is a case; else the run is.
+        sample : how many cases to take, at random; None takes all.
+        seed : of the sample: the same seed takes the same cases.
+
+        Returns
+        -------
+        Backtest
+            Answers that changed, failures that were fixed or are new, cost and time before and after. A case that
+            fails is a part of it; one whose inputs were not kept, such as a secret, is skipped.
+
+        Raises
+        ------
+        RunNotFoundError
+            The journal has no such run, or has it no more; nothing was called.
+        DefinitionError, InputError, JournalError
+            The workflow is wrong, there is nothing to run, or a run has other inputs; nothing was called.
+        RunInterrupted
+            As for `run()`.
+        """
+        from agentflow.core.backtest import backtest
+
+        return backtest(self, runs, sample=sample, seed=seed)
 
     def to_yaml(self, path: Path | str | None = None) -> str:
         """Return the workflow as YAML text, and write it to a file where a path is given.

@@ -26,6 +26,7 @@ from agentflow.store.cache_rows import CacheRows
 from agentflow.store.codec import ITEMS, NOT_KEPT, dumps, encode_text
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import resident_bytes, this_process
+from agentflow.store.parts import parts_row
 from agentflow.store.records import body_of, clean, located, utc_text
 
 WHOLE = -1  # in the place of an item: the step as a whole
@@ -79,7 +80,8 @@ class Batch:
             self._touched[live] = None
             return
         if type(what) is RunRecord:
-            live.record = _record_row(what)
+            live.parts = parts_row(what.parts) if what.parts else None
+            live.record = _record_row(what, live.parts)
             self.begin(live)
             return
         if type(what) is Closed:
@@ -126,6 +128,7 @@ class Batch:
         if self._begun:
             memory = resident_bytes()
             connection.executemany(_BEGIN, [_run_row(live, now, memory) for live in self._begun])
+            connection.executemany(_PARTS, {live.parts for live in self._begun if live.parts})
             connection.executemany(_RECORD, [live.record for live in self._begun])
         states = self._sealed or {live: _changing(live) for live in self._touched}
         lost = [live for live, state in states.items() if not _update(connection, live, state, now)]
@@ -152,9 +155,15 @@ def beat(connection: sqlite3.Connection, lives: Iterable[LiveRun]) -> list[LiveR
 
 def renew(connection: sqlite3.Connection, record: RunRecord, again: Iterable[str]) -> None:
     """Write down what a run that goes on is now, and forget the outputs of the steps that run again."""
+    parts = parts_row(record.parts) if record.parts else None
+    if parts:
+        connection.execute(_PARTS, parts)
     connection.execute(
-        "UPDATE records SET step_ids = ?, fingerprints = ?, definition = ? WHERE run_id = ?",
-        (dumps(record.step_ids), dumps(dict(record.fingerprints)), record.definition, record.run_id),
+        "UPDATE records SET step_ids = ?, fingerprints = ?, definition = ?, parts = ? WHERE run_id = ?",
+        (
+            *(dumps(record.step_ids), dumps(dict(record.fingerprints)), record.definition),
+            *(parts and parts[0], record.run_id),
+        ),
     )
     for step in map(
         clean, again
@@ -179,7 +188,7 @@ def _insert(
         connection.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))} {conflict}", values)
 
 
-def _record_row(record: RunRecord) -> tuple[str | None, ...]:
+def _record_row(record: RunRecord, parts: tuple[str, str] | None) -> tuple[str | None, ...]:
     inputs, problems = {}, {}
     for name, value in record.inputs.items():
         encoded = encode_text(value)
@@ -188,8 +197,8 @@ def _record_row(record: RunRecord) -> tuple[str | None, ...]:
         else:
             inputs[name] = encoded.data
     definition = None if record.definition is None else clean(record.definition)
-    steps = dumps(record.step_ids)
-    return record.run_id, steps, dumps(inputs), dumps(problems), dumps(dict(record.fingerprints)), definition
+    steps, fingerprints = dumps(record.step_ids), dumps(dict(record.fingerprints))
+    return record.run_id, steps, dumps(inputs), dumps(problems), fingerprints, definition, parts and parts[0]
 
 
 def _run_row(live: LiveRun, now: str, memory: int) -> tuple[Any, ...]:
@@ -232,7 +241,11 @@ _BEGIN = (
     f"INSERT OR IGNORE INTO runs (run_id, workflow, started_at, {_CHANGING}, "
     f"heartbeat_at, pid, process_started, host, memory_bytes, agentflow) VALUES ({', '.join('?' * 18)})"
 )
-_RECORD = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)"
+_RECORD = (
+    "INSERT OR IGNORE INTO records (run_id, step_ids, inputs, inputs_not_kept, fingerprints, definition, parts) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_PARTS = "INSERT OR IGNORE INTO parts VALUES (?, ?)"
 _UPDATE = (
     f"UPDATE runs SET {_CHANGING.replace(',', ' = ?,')} = ?, heartbeat_at = ? "
     "WHERE run_id = ? AND pid = ? AND process_started = ? AND host = ?"

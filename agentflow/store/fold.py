@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agentflow.core.events import StepFinished
 from agentflow.core.model import ABANDONED, Attempt, Reply
 from agentflow.core.outputs import NotKept
+from agentflow.core.places import Place, all_rows, inner_prefix
 from agentflow.core.result import RunResult, StepRow
-from agentflow.store.records import Body, Place, event_of, inner_prefix, read
+from agentflow.store.records import Body, event_of, read
 
 Answers = Mapping[Place, Sequence[tuple[str, Reply]]]
 
@@ -32,7 +33,7 @@ def fold(result: RunResult, bodies: Iterable[Body], outputs: Mapping[Place, Any]
     if lost:
         result.warnings.append(f"{lost} events of this run could not be read: its rows may be incomplete.")
     left = dict.fromkeys([*folding.attempts, *answers])
-    for place, row in _rows(result):
+    for place, row, _ in all_rows(result):
         left.pop(place, None)
         _add_calls(row, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
     for place in left:  # of items and inner steps that are no more, since their step runs again: the bill remains
@@ -61,14 +62,6 @@ class _Folding:
                 missing = NotKept("the journal has no output of this step")
                 event.output = self._outputs.get((prefix + event.step_id, event.item), missing)
             result.apply(event)
-
-
-def _rows(result: RunResult, prefix: str = "") -> Iterator[tuple[Place, StepRow]]:
-    for row in result.rows.values():
-        for part in (row, *(row.items or ())):
-            yield (prefix + part.step, part.item), part
-            if part.inner:
-                yield from _rows(part.inner, prefix + inner_prefix(part.step, part.item))
 
 
 def _row_above(result: RunResult, place: Place) -> StepRow | None:

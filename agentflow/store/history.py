@@ -14,13 +14,15 @@ from agentflow.core.errors import JournalError, RunNotFoundError
 from agentflow.core.journal import PastRun
 from agentflow.core.model import Reply
 from agentflow.core.outputs import NotKept, Outputs, Stored, gathered
+from agentflow.core.places import Place
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.store.batch import WHOLE
 from agentflow.store.codec import ITEMS, JSON, NOT_KEPT, decode
 from agentflow.store.fold import fold
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import Owner
-from agentflow.store.records import Place, clean, past_error, read
+from agentflow.store.parts import read_parts
+from agentflow.store.records import clean, past_error, read
 
 LARGE_OUTPUT_BYTES = 1_000_000  # a longer output of a past run is read when somebody asks for it
 DELETED = "deleted"  # the status of a run whose rows are about to be deleted
@@ -143,12 +145,20 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
             result.warnings.append(_gone(run))
     past = PastRun(result, {}, json.loads(record["inputs_not_kept"]), json.loads(record["fingerprints"]))
     past.definition, past.answers = record["definition"], answers
+    if parts := _parts_row(connection, run_id):
+        past.parts = read_parts(parts[1])
     for name, data in json.loads(record["inputs"]).items():
         try:
             past.inputs[name] = decode(JSON, data)
         except JournalError as error:
             past.inputs_not_kept[name] = error.what
     return past
+
+
+def _parts_row(connection: sqlite3.Connection, run_id: str) -> tuple[str, str] | None:
+    statement = "SELECT hash, body FROM parts WHERE hash = (SELECT parts FROM records WHERE run_id = ?)"
+    row: tuple[str, str] | None = connection.execute(statement, (run_id,)).fetchone()
+    return row
 
 
 def run_row(connection: sqlite3.Connection, run_id: str) -> Row:
@@ -169,9 +179,13 @@ def run_row(connection: sqlite3.Connection, run_id: str) -> Row:
 
 def restore(connection: sqlite3.Connection, live: LiveRun, result: RunResult) -> None:
     """Bring a run that goes on in this process to the state that the journal has."""
-    [record] = connection.execute("SELECT * FROM records WHERE run_id = ?", (live.run_id,))
+    [record] = connection.execute(
+        "SELECT run_id, step_ids, inputs, inputs_not_kept, fingerprints, definition, parts FROM records "
+        "WHERE run_id = ?",
+        (live.run_id,),
+    )
     [last] = connection.execute("SELECT max(sequence) FROM events WHERE run_id = ?", (live.run_id,)).fetchone()
-    live.record = record
+    live.record, live.parts = record, _parts_row(connection, live.run_id)
     live.sequence = 0 if last is None else last + 1
     live.warnings = list(result.warnings)
     live.finished = {step_id for step_id, row in result.rows.items() if row.status is StepStatus.OK}

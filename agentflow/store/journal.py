@@ -13,12 +13,14 @@ from weakref import WeakSet
 
 from agentflow.core.errors import JournalError, ResumeError
 from agentflow.core.journal import PastRun, RunRecord
+from agentflow.core.places import Place
 from agentflow.core.reuse import AnswerCache, CacheSource
 from agentflow.store import history, pruning
 from agentflow.store.batch import Joined, renew
 from agentflow.store.cache import SqliteCache, list_answers, prune_answers
 from agentflow.store.cassette import open_cassette
 from agentflow.store.database import Database, transaction
+from agentflow.store.earlier import earlier_run_ids
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import resident_bytes, this_process
 from agentflow.store.records import utc_text
@@ -135,6 +137,14 @@ class SqliteJournal:
         self._catch_up()
         with self._database.reading() as connection:
             return self._read_run(connection, run_id)
+
+    def earlier_runs(self, run_id: str, places: Collection[Place]) -> Mapping[Place, PastRun]:
+        """Return, for each place, the newest earlier run in which it ended well; see the port. Errors as `past_run`."""
+        self._catch_up()
+        with self._database.reading() as connection:
+            found = earlier_run_ids(connection, run_id, places)
+            runs = {earlier: self._read_run(connection, earlier) for earlier in set(found.values())}
+        return {place: runs[earlier] for place, earlier in found.items()}
 
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each run, newest first.

@@ -21,7 +21,8 @@ class LiveRun:
 
     Attributes
     ----------
-    record : its row among the records, to write it again where somebody removes the file.
+    record, parts : its row among the records, and the one of its parts, to write them again where somebody removes the
+        file.
     zero : the time of its first start, by the clock of its events.
     sequence : the number of its next event.
     is_lost : it belongs to another process now; nothing more of it is written, but for answers.
@@ -33,6 +34,7 @@ class LiveRun:
     owner: Owner
     on_problem: Callable[[str], None]
     record: tuple[str | None, ...] = ()
+    parts: tuple[str, str] | None = None
     steps: int = 0
     status: str = "running"
     ended_at: datetime | None = None

@@ -55,6 +55,9 @@ def sweep(connection: sqlite3.Connection) -> Iterator[None]:
     with transaction(connection):
         connection.execute("DELETE FROM records WHERE run_id IN (SELECT value FROM json_each(?))", (these,))
         connection.execute("DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?))", (these,))
+        connection.execute(
+            "DELETE FROM parts WHERE NOT EXISTS (SELECT 1 FROM records WHERE records.parts = parts.hash)"
+        )
     yield
     while connection.execute("PRAGMA freelist_count").fetchone() != (0,):
         connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()

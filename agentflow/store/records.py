@@ -32,9 +32,9 @@ from agentflow.core.events import (
     StepStarted,
 )
 from agentflow.core.model import Attempt
+from agentflow.core.places import inner_prefix
 
 Body: TypeAlias = Mapping[str, Any]  # an event as JSON
-Place: TypeAlias = tuple[str, int | None]  # a step's path, and the item
 
 T = TypeVar("T")
 
@@ -99,15 +99,6 @@ def located(event: Event) -> tuple[str, Event]:
         prefix += inner_prefix(event.step_id, event.item)
         event = event.event
     return prefix, event
-
-
-def inner_prefix(step_id: str, item: int | None) -> str:
-    """Return what the paths of the steps of a workflow begin with, which is a step, or an item of a step, itself.
-
-    >>> inner_prefix("sub", None), inner_prefix("sub", 3)
-    ('sub.', 'sub[3].')
-    """
-    return f"{step_id}." if item is None else f"{step_id}[{item}]."
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value

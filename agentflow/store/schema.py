@@ -11,6 +11,7 @@ from agentflow.core.errors import JournalError
 # records    what a run was begun with
 # events     as JSON; `at` in milliseconds from the first start of the run
 # outputs    the newest output of each step, by its path; item -1 is the step as a whole
+# parts      what the steps of a workflow are made of, as JSON: one row for all runs that have the same
 # answers    what models answered; dollars as the text of the exact decimal number
 _FIRST = (
     """CREATE TABLE runs (
@@ -49,8 +50,14 @@ _CACHE = (
     "CREATE TABLE cache_changes (count INTEGER NOT NULL)",  # of the answers, not of their hits
     "INSERT INTO cache_changes VALUES (0)",
 )
+_PARTS = (
+    "CREATE TABLE parts (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
+    "ALTER TABLE records ADD COLUMN parts TEXT",
+    "CREATE INDEX records_of_parts ON records (parts)",
+    "CREATE INDEX runs_of_workflow ON runs (workflow, started_at)",
+)
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

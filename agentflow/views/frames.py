@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from agentflow.core.backtest import Backtest
 from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow
 
@@ -36,6 +37,11 @@ _ATTEMPT_COLUMNS = (
     "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
     "region", "request_id", "model_id",
 )  # fmt: skip
+_BACKTEST_COLUMNS = (
+    "run_id", "item", "step", "before_status", "status", "changed", "before", "after", "before_cost_usd", "cost_usd",
+    "before_latency_ms", "latency_ms",
+)  # fmt: skip
+_OBJECTS = {"output", "before", "after"}
 _ATTEMPT_STATUS = {None: "answered", ABANDONED: "given up"}
 
 
@@ -89,6 +95,11 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
     return _frame(_ATTEMPT_COLUMNS, records)
 
 
+def backtest_frame(backtest: Backtest) -> pd.DataFrame:
+    """Return one row a case and step; types and units as in `steps_frame`, `changed` boolean, answers objects."""
+    return _frame(_BACKTEST_COLUMNS, backtest.records())
+
+
 def _frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame({name: _column(name, [record[name] for record in records]) for name in names})
     frame.attrs["units"] = {name: unit for name in names if (unit := _unit(name))}
@@ -110,8 +121,10 @@ def _unit(name: str) -> str:
 
 
 def _column(name: str, values: list[Any]) -> pd.Series[Any]:
-    if name == "output":
+    if name in _OBJECTS:
         return pd.Series(values, dtype="object")
+    if name == "changed":
+        return pd.Series(values, dtype="boolean")
     unit = _unit(name)
     if unit == "USD":
         values = [None if value is None else float(value) for value in values]

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
-from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, safe
+from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, fact_blocks, safe
 from agentflow.views.html_table import steps_table
-from agentflow.views.summary import INTERRUPTED, Fact, headline, so_far, warnings_of
-
-_CARD = (
-    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
-)
+from agentflow.views.summary import INTERRUPTED, headline, so_far, warnings_of
 
 
 def run_html(result: RunResult) -> str:
@@ -23,15 +19,16 @@ def run_html(result: RunResult) -> str:
     All text that comes from workflows, models and errors is escaped. An output is cut at 20,000 characters, at fewer
     where a run has more than ten steps.
     """
+    result.tell_why()
     parts = [
         _title(result),
-        _facts(headline(result)),
+        fact_blocks(headline(result)),
         _note(result),
         _warnings(result),
         steps_table(result),
         step_details(result),
     ]
-    return element("div", "".join(parts), style=_CARD)
+    return element("div", "".join(parts), style=CARD)
 
 
 def _title(result: RunResult) -> str:
@@ -39,21 +36,6 @@ def _title(result: RunResult) -> str:
     run_id = element("span", f"run {safe(result.run_id)}", style=MUTED) if result.run_id else ""
     row = "display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center"
     return element("div", f"{name} {badge(result.status)} {run_id}", style=row)
-
-
-def _facts(facts: list[Fact]) -> str:
-    blocks = "".join(
-        element(
-            "div",
-            element("strong", safe(fact.value), style="font-size:15px;white-space:nowrap")
-            + "<br>"
-            + element("span", safe(fact.label), style=f"{MUTED};font-size:12px;white-space:nowrap"),
-        )
-        for fact in facts
-    )
-    return element(
-        "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
-    )
 
 
 def _note(result: RunResult) -> str:

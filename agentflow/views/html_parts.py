@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from agentflow.views.format import MARKS, explain
 from agentflow.views.outputs import encodable
+from agentflow.views.summary import Fact
 
 # Grey in any theme: the page's own text colour, at a share that keeps 4.5:1 in JupyterLab's light and dark theme.
 MUTED = "opacity:0.75"
 RULE = "1px solid rgba(128,128,128,0.35)"
+CARD = (
+    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+)
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
 
 
@@ -40,6 +45,22 @@ def badge(status: str) -> str:
         f"font-size:11px;background-color:{mark.colour};color:#ffffff"
     )
     return element("span", f"{element('span', mark.symbol, style=disc)} {status}", style="white-space:nowrap")
+
+
+def fact_blocks(facts: Iterable[Fact]) -> str:
+    """Return the figures of a headline, each above its label."""
+    blocks = "".join(
+        element(
+            "div",
+            element("strong", safe(fact.value), style="font-size:15px;white-space:nowrap")
+            + "<br>"
+            + element("span", safe(fact.label), style=f"{MUTED};font-size:12px;white-space:nowrap"),
+        )
+        for fact in facts
+    )
+    return element(
+        "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
+    )
 
 
 def error_note(error: BaseException) -> str:

@@ -43,7 +43,7 @@ def steps_table(result: RunResult) -> str:
 
 def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
     name = element("strong", safe(row.step), style="overflow-wrap:break-word")
-    status = element("div", badge(row.status.value), style="margin:2px 0 0 0")
+    status = element("div", badge(row.status.value) + _why(row), style="margin:2px 0 0 0")
     cells = [
         element("td", name + status + small(safe(row_note(row))), style=f"{_CELL};min-width:90px;max-width:260px"),
         element("td", _bar(bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
@@ -52,6 +52,14 @@ def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
         element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=_NUMBER),
     ]
     return element("tr", "".join(cells), style=_ROW)
+
+
+def _why(row: StepRow) -> str:
+    """Return why a step ran, in a word; of one that did not, its status says it."""
+    if not row.why or row.why == row.status.value:
+        return ""
+    told = f".explain({row.step!r}) says more"
+    return " " + element("span", f"· {safe(row.why)}", style=f"{MUTED};white-space:nowrap", title=told)
 
 
 def _bar(bar: list[Span], extent: float) -> str:

@@ -22,10 +22,10 @@ from agentflow.views.summary import (
 WIDTH = 110
 _GAP = "  "
 _HEADER = (
-    "step", "status", "model", "attempts", "latency_ms", "tokens in/out", "cost_usd", "bedrock_usd",
+    "step", "status", "why", "model", "attempts", "latency_ms", "tokens in/out", "cost_usd", "bedrock_usd",
 )  # fmt: skip
 _STEP, _MODEL = _HEADER.index("step"), _HEADER.index("model")
-_WORDS = {_HEADER.index(name) for name in ("step", "status", "model")}  # the rest are numbers, aligned right
+_WORDS = {_HEADER.index(name) for name in ("step", "status", "why", "model")}  # the rest are numbers, aligned right
 _NARROWEST = 12  # a step or a model is never cut shorter than this
 _MOST_ROWS = 25  # in what an interrupt shows, and of notes
 _MOST_OUTPUTS = 12  # previews of more outputs than these would push the table off the screen
@@ -36,6 +36,7 @@ def run_text(result: RunResult) -> str:
 
     The table and the outputs keep to 110 columns. Status is a word without a mark, which many a terminal cannot print.
     """
+    result.tell_why()
     parts = [_headline(result), _table(result), _notes(result), _error(result), _outputs(result)]
     return "\n\n".join(part for part in parts if part)
 
@@ -59,7 +60,7 @@ def _table(result: RunResult, *, most: int | None = None) -> str:
         return "no steps"
     places = column_places(result)
     body = [_cells(row, places) for row in list(result.rows.values())[:most]]
-    total = ["total", "", "", *_total(result, places)]
+    total = ["total", "", "", "", *_total(result, places)]
     lines = _aligned([list(_HEADER), *body, total])
     if left := len(result.rows) - len(body):
         lines.insert(-1, f"... {left:,} more steps")
@@ -81,6 +82,7 @@ def _cells(row: StepRow, places: int) -> list[str]:
     return [
         one_line(row.step, WIDTH),
         row.status.value,
+        _why(row),
         one_line(row.model or row.model_id or NOT_APPLICABLE, WIDTH),
         count(len(row.attempts) or None),
         milliseconds(row.latency_ms),
@@ -88,6 +90,11 @@ def _cells(row: StepRow, places: int) -> list[str]:
         _amount(row.cost_usd, places, answered=usage is not None),
         _amount(row.bedrock_usd, places, answered=usage is not None),
     ]
+
+
+def _why(row: StepRow) -> str:
+    """Return why a step ran; of one that did not, its status says it."""
+    return "" if row.why == row.status.value else row.why
 
 
 def _total(result: RunResult, places: int) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 from agentflow.core.definition import to_dict
-from agentflow.core.fingerprint import fingerprints
+from agentflow.core.step_parts import workflow_parts
 from tests.endpoint import Endpoint
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_the_workflow_is_the_same_after_it_was_written_and_read(tmp_path: Path) 
     again = Workflow.from_yaml(tmp_path / "again.yaml")
     assert again.to_yaml() == text
     assert to_dict(again) == to_dict(workflow)
-    assert fingerprints(again.steps) == fingerprints(workflow.steps)
+    assert workflow_parts(again.steps).fingerprints == workflow_parts(workflow.steps).fingerprints
 
 
 async def test_the_agents_settings_are_those_of_a_prompt(scripted: Endpoint) -> None:

@@ -18,11 +18,11 @@ from pydantic import BaseModel
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.definition import definition_json, from_definition_json, from_dict, to_dict
 from agentflow.core.errors import DefinitionError
-from agentflow.core.fingerprint import fingerprints
 from agentflow.core.import_path import import_object, import_path_of
 from agentflow.core.model import Reply, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.step import Reference
+from agentflow.core.step_parts import workflow_parts
 
 
 class Ticket(BaseModel):
@@ -152,7 +152,7 @@ def test_whatever_is_written_is_read_again(workflow: Workflow) -> None:
     assert again.to_yaml() == text
     assert to_dict(again) == to_dict(workflow)
     assert again.config == workflow.config
-    assert fingerprints(again.steps) == fingerprints(workflow.steps)
+    assert workflow_parts(again.steps).fingerprints == workflow_parts(workflow.steps).fingerprints
     assert from_dict(json.loads(json.dumps(to_dict(workflow)))).to_yaml() == text
 
 

@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
-from agentflow.core.fingerprint import fingerprints
 from agentflow.core.step import Reference, Step
+from agentflow.core.step_parts import workflow_parts
 
 
 def fingerprint(thing: Any, inputs: Mapping[str, Any] | None = None, **wiring: Any) -> str:
@@ -24,7 +24,7 @@ def fingerprint(thing: Any, inputs: Mapping[str, Any] | None = None, **wiring: A
     workflow.add_step("a", lambda: 1)
     workflow.add_step("b", lambda: 1)
     workflow.add_step("step", thing, inputs, **wiring)
-    return fingerprints(workflow.steps)["step"]
+    return workflow_parts(workflow.steps).fingerprints["step"]
 
 
 def function_of(source: str) -> Callable[..., Any]:
@@ -307,15 +307,18 @@ def test_limits_of_time_and_the_order_change_nothing() -> None:
     workflow = Workflow("one")
     workflow.add_step("x", echo, {"x": 1})
     workflow.add_step("y", echo)
-    assert fingerprints(workflow.steps) == fingerprints(dict(reversed(workflow.steps.items())))
+    assert (
+        workflow_parts(workflow.steps).fingerprints
+        == workflow_parts(dict(reversed(workflow.steps.items()))).fingerprints
+    )
 
 
 def test_a_name_that_becomes_a_step_rewires_those_that_use_it() -> None:
     workflow = Workflow("one")
     workflow.add_step("reply", prompt("{tone}"))
-    before = fingerprints(workflow.steps)["reply"]
+    before = workflow_parts(workflow.steps).fingerprints["reply"]
     workflow.add_step("tone", lambda: "formal")
-    assert fingerprints(workflow.steps)["reply"] != before
+    assert workflow_parts(workflow.steps).fingerprints["reply"] != before
 
 
 def nested(thing: Any, step_id: str = "inside", **config: Any) -> Workflow:
@@ -335,7 +338,7 @@ def test_a_nested_workflow_is_what_its_steps_are() -> None:
 SCRIPT = """\
 import functools
 from agentflow import AgentConfig, SimpleAgent, Workflow
-from agentflow.core.fingerprint import fingerprints
+from agentflow.core.step_parts import workflow_parts
 
 def close(words, numbers):
     def step(ticket, kinds=frozenset({"a", "b", "c", "d"}), *, limit={"x": 1, "y": 2}):
@@ -355,7 +358,7 @@ workflow.add_step("method", Tool().use)
 inside = Workflow("inside")
 inside.add_step("step", close({"q", "w"}, {"e", "r"}))
 workflow.add_step("sub", inside)
-print(fingerprints(workflow.steps))
+print(workflow_parts(workflow.steps).fingerprints)
 """
 
 

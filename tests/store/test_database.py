@@ -29,7 +29,7 @@ def test_only_its_owner_may_read_it_whatever_the_umask_says(home: Path) -> None:
     before = os.umask(0)
     try:
         with closing(Database(home).open()) as connection:
-            connection.execute("INSERT INTO records VALUES ('r', '[]', '{}', '{}', '{}', NULL)")
+            connection.execute("INSERT INTO parts VALUES ('h', '{}')")
             assert mode(home) == 0o700
             assert {path.name: mode(path) for path in home.glob("agentflow.db*")} == {
                 "agentflow.db": 0o600,

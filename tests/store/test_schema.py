@@ -23,15 +23,15 @@ def tables(connection: sqlite3.Connection) -> set[str]:
 def test_a_new_file_gets_all_tables_and_its_version(connection: sqlite3.Connection) -> None:
     migrate(connection)
     migrate(connection)
-    assert tables(connection) == {"runs", "records", "events", "outputs", "answers", "cache", "cache_changes"}
+    assert tables(connection) == {"runs", "records", "events", "outputs", "answers", "cache", "cache_changes", "parts"}
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 def test_an_older_file_takes_the_steps_that_it_lacks_and_keeps_what_it_has(connection: sqlite3.Connection) -> None:
     migrate(connection)
-    connection.execute("INSERT INTO records VALUES ('r-1', '[]', '{}', '{}', '{}', NULL)")
-    migrate(connection, [*MIGRATIONS, ("ALTER TABLE records ADD COLUMN note TEXT",), ("CREATE TABLE later (x)",)])
-    assert connection.execute("SELECT run_id, note FROM records").fetchall() == [("r-1", None)]
+    connection.execute("INSERT INTO parts VALUES ('h-1', '{}')")
+    migrate(connection, [*MIGRATIONS, ("ALTER TABLE parts ADD COLUMN note TEXT",), ("CREATE TABLE later (x)",)])
+    assert connection.execute("SELECT hash, note FROM parts").fetchall() == [("h-1", None)]
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 2,)
 
 

@@ -151,3 +151,14 @@ def test_no_status_is_told_by_colour_alone() -> None:
     for told in ("✓ ok", "✗ failed", "■ cancelled", "○ not run"):
         assert told in page
     assert "… running" in Page(run_html(runs.running())).text
+
+
+def test_why_a_step_ran_stands_beside_its_status() -> None:
+    result = runs.finished()
+    result.rows["extract"].why, result.rows["judge"].why = "prompt", HOSTILE
+    page = Page(run_html(result))
+    assert "✓ ok · prompt" in page.text
+    assert HOSTILE in page.text
+    failed = runs.failed()
+    failed.rows["publish"].why = "not run"
+    assert "· not run" not in Page(run_html(failed)).text

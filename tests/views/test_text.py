@@ -35,7 +35,7 @@ def test_the_table_is_aligned_and_at_most_110_columns_wide(state: str) -> None:
 
 def test_the_columns_that_programs_look_for_are_there() -> None:
     header = run_text(runs.finished()).splitlines()[3]
-    assert header.split()[:5] == ["step", "status", "model", "attempts", "latency_ms"]
+    assert header.split()[:6] == ["step", "status", "why", "model", "attempts", "latency_ms"]
     assert header.split()[-2:] == ["cost_usd", "bedrock_usd"]
 
 
@@ -80,3 +80,9 @@ def test_clipping_keeps_to_its_width(text: str, width: int) -> None:
 def test_wide_characters_take_two_columns() -> None:
     assert columns("要約") == 4
     assert clip("要約する", 5) == "要約…"
+
+
+def test_why_a_step_ran_has_a_column() -> None:
+    result = runs.finished()
+    result.rows["extract"].why = "upstream"
+    assert run_text(result).splitlines()[5].split()[:3] == ["extract", "ok", "upstream"]

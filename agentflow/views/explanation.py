@@ -1,0 +1,62 @@
+"""Why a step ran or did not, as text and as HTML."""
+
+from __future__ import annotations
+
+from agentflow.core.changes import Reason
+from agentflow.core.explain import Explanation
+from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, element, safe
+from agentflow.views.outputs import encodable, one_line
+
+_NAME_WIDTH = 60
+_LINE_WIDTH = 400
+_DIFF = (
+    f"margin:4px 0 8px 0;padding:8px 10px;border:{RULE};border-radius:6px;background:transparent;font-size:12px;"
+    f"{MONO};line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;"
+    "max-height:360px;overflow:auto"
+)
+# Behind lines that were added and removed; the text on them keeps the page's colour, and its sign.
+_BEHIND = {"+": "rgba(26,127,55,0.18)", "-": "rgba(179,38,30,0.18)"}
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """Return an explanation as text: the sentence, then a line or a diff for each reason."""
+    lines = [f"{_title(explanation)}: {explanation.said}"]
+    for reason in explanation.reasons:
+        lines.append(f"  {_label(reason)}{one_line(reason.text, _LINE_WIDTH)}")
+        lines += [f"    {_printable(line)}" for line in reason.diff.splitlines()]
+    return "\n".join(lines)
+
+
+def explanation_html(explanation: Explanation) -> str:
+    """Return an explanation as an HTML card; all that comes from workflows and models is escaped."""
+    title = element("strong", safe(_title(explanation)), style="font-size:15px")
+    said = element("div", safe(explanation.said), style="margin:4px 0 0 0")
+    return element(
+        "div", title + said + "".join(map(_reason, explanation.reasons)), style=f"{CARD};overflow-wrap:break-word"
+    )
+
+
+def _title(explanation: Explanation) -> str:
+    step = one_line(explanation.step, _NAME_WIDTH)
+    place = step if explanation.item is None else f"{step}[{explanation.item}]"
+    return f"{place} · {explanation.word}" if explanation.word else place
+
+
+def _label(reason: Reason) -> str:
+    return f"{reason.kind}: " if reason.kind else ""
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in encodable(line))
+
+
+def _reason(reason: Reason) -> str:
+    label = element("span", safe(_label(reason)), style=MUTED)
+    told = element("div", label + safe(one_line(reason.text, _LINE_WIDTH)), style="margin:6px 0 0 0")
+    return told + (element("div", "".join(map(_line, reason.diff.splitlines())), style=_DIFF) if reason.diff else "")
+
+
+def _line(line: str) -> str:
+    behind = _BEHIND.get(line[:1], "")
+    quiet = "" if behind else MUTED
+    return element("div", safe(line) or "&nbsp;", style=f"background-color:{behind}" if behind else quiet)
