@@ -39,7 +39,13 @@ _FIRST = (
     "CREATE INDEX answers_of_run ON answers (run_id, input_tokens, output_tokens, cost_usd, bedrock_usd)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+# What a quote asks for: the newest runs of a workflow, and the answers to each of their steps.
+_PAST_CALLS = (
+    "CREATE INDEX runs_of_workflow ON runs (workflow, started_at)",
+    "CREATE INDEX answers_of_step ON answers (run_id, step)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _PAST_CALLS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

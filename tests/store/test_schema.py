@@ -45,11 +45,12 @@ def test_a_step_that_fails_changes_nothing(connection: sqlite3.Connection) -> No
 
 
 def test_a_newer_file_is_refused(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA user_version = 7")
+    newer = len(MIGRATIONS) + 1
+    connection.execute(f"PRAGMA user_version = {newer}")
     with pytest.raises(JournalError) as caught:
         migrate(connection)
     assert str(caught.value) == (
-        "The journal was written by a newer AgentFlow (schema 7, this one knows 1). "
+        f"The journal was written by a newer AgentFlow (schema {newer}, this one knows {len(MIGRATIONS)}). "
         "Upgrade agentflow-bedrock, or set AGENTFLOW_HOME to another folder."
     )
 
