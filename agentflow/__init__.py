@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentflow.core.errors import AgentFlowError, RunInterrupted, WorkflowError
     from agentflow.core.history import get_run, prune_runs, resume, runs
     from agentflow.core.portal import RunHandle
+    from agentflow.core.quote import Quote
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
     from agentflow.core.workflow import Workflow
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Attachment": "agentflow.core.content",
     "BedrockClient": "agentflow.models.bedrock_client",
     "ModelType": "agentflow.models.catalog",
+    "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
     "RunResult": "agentflow.core.result",
@@ -57,6 +59,7 @@ __all__ = [
     "Attachment",
     "BedrockClient",
     "ModelType",
+    "Quote",
     "RunHandle",
     "RunInterrupted",
     "RunResult",
@@ -83,6 +86,9 @@ ports.connect(
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
+    quote_frame="agentflow.views.frames:quote_frame",
+    quote_text="agentflow.views.quote_text:quote_text",
+    quote_html="agentflow.views.quote_html:quote_html",
 )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 
 from agentflow.core.model import ABANDONED
+from agentflow.core.quote import Quote, StepQuote
 from agentflow.core.result import RunResult, StepRow
 
-_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB"}
+_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB", "_s": "s"}
 _DTYPE_BY_UNIT = {
     "ms": "Float64",
+    "s": "Float64",
     "USD": "Float64",
     "tokens": "Int64",
     "attempts": "Int64",
@@ -22,7 +24,7 @@ _DTYPE_BY_UNIT = {
     "count": "Int64",
     "": "string",
 }
-_COUNTS = {"steps", "finished_steps", "pid", "attempt", "http_status"}
+_COUNTS = {"calls", "steps", "finished_steps", "pid", "attempt", "http_status"}
 _RUN_COLUMNS = (
     "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
     "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
@@ -77,6 +79,11 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
         for attempt in row.attempts
     ]
     return _frame(_ATTEMPT_COLUMNS, records)
+
+
+def quote_frame(quote: Quote) -> pd.DataFrame:
+    """Return one row a step of a quote; types and units as in `steps_frame`, and `..._s` is Float64."""
+    return _frame(StepQuote.__slots__, quote.records())
 
 
 def _frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

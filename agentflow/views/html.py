@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
-from agentflow.views.html_parts import MUTED, RULE, badge, element, error_note, safe
+from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, facts, safe, warnings_note
 from agentflow.views.html_table import steps_table
-from agentflow.views.summary import INTERRUPTED, Fact, headline, so_far, warnings_of
-
-_CARD = (
-    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
-)
+from agentflow.views.summary import INTERRUPTED, headline, so_far, warnings_of
 
 
 def run_html(result: RunResult) -> str:
@@ -25,13 +21,13 @@ def run_html(result: RunResult) -> str:
     """
     parts = [
         _title(result),
-        _facts(headline(result)),
+        facts(headline(result)),
         _note(result),
-        _warnings(result),
+        warnings_note(warnings_of(result)),
         steps_table(result),
         step_details(result),
     ]
-    return element("div", "".join(parts), style=_CARD)
+    return element("div", "".join(parts), style=CARD)
 
 
 def _title(result: RunResult) -> str:
@@ -41,21 +37,6 @@ def _title(result: RunResult) -> str:
     return element("div", f"{name} {badge(result.status)} {run_id}", style=row)
 
 
-def _facts(facts: list[Fact]) -> str:
-    blocks = "".join(
-        element(
-            "div",
-            element("strong", safe(fact.value), style="font-size:15px;white-space:nowrap")
-            + "<br>"
-            + element("span", safe(fact.label), style=f"{MUTED};font-size:12px;white-space:nowrap"),
-        )
-        for fact in facts
-    )
-    return element(
-        "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
-    )
-
-
 def _note(result: RunResult) -> str:
     if result.error is not None:
         return error_note(result.error)
@@ -63,11 +44,3 @@ def _note(result: RunResult) -> str:
         said = f"{INTERRUPTED}<br>{element('strong', safe(so_far(result)))}"
         return element("div", said, style="margin:0 0 12px 0")
     return ""
-
-
-def _warnings(result: RunResult) -> str:
-    told = "".join(element("div", safe(warning), style="overflow-wrap:break-word") for warning in warnings_of(result))
-    if not told:
-        return ""
-    edge = "border-left:4px solid rgba(128,128,128,0.6);padding:2px 0 2px 12px;margin:0 0 12px 0"
-    return element("div", element("strong", "Worth knowing") + told, style=edge)

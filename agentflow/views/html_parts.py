@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from agentflow.views.format import MARKS, explain
 from agentflow.views.outputs import encodable
+from agentflow.views.summary import Fact
 
 # Grey in any theme: the page's own text colour, at a share that keeps 4.5:1 in JupyterLab's light and dark theme.
 MUTED = "opacity:0.75"
 RULE = "1px solid rgba(128,128,128,0.35)"
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
+CARD = (
+    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+)
+TABLE = "width:100%;margin:0;border:0;border-collapse:collapse;table-layout:auto;font-size:13px"
+# Said on each cell, because JupyterLab's own style for tables stripes the rows and aligns all to the right.
+CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left;line-height:1.5"
+NUMBER = f"{CELL};text-align:right;white-space:nowrap"
+HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
+HEAD_NUMBER = f"{HEAD};text-align:right"
+ROW = "background:transparent"
 
 
 def safe(text: str) -> str:
@@ -40,6 +52,31 @@ def badge(status: str) -> str:
         f"font-size:11px;background-color:{mark.colour};color:#ffffff"
     )
     return element("span", f"{element('span', mark.symbol, style=disc)} {status}", style="white-space:nowrap")
+
+
+def facts(shown: list[Fact]) -> str:
+    """Return the figures of a headline side by side."""
+    blocks = "".join(
+        element(
+            "div",
+            element("strong", safe(fact.value), style="font-size:15px;white-space:nowrap")
+            + "<br>"
+            + element("span", safe(fact.label), style=f"{MUTED};font-size:12px;white-space:nowrap"),
+        )
+        for fact in shown
+    )
+    return element(
+        "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
+    )
+
+
+def warnings_note(warnings: Iterable[str]) -> str:
+    """Return what went wrong beside the figures; nothing where nothing did."""
+    told = "".join(element("div", safe(warning), style="overflow-wrap:break-word") for warning in warnings)
+    if not told:
+        return ""
+    edge = "border-left:4px solid rgba(128,128,128,0.6);padding:2px 0 2px 12px;margin:0 0 12px 0"
+    return element("div", element("strong", "Worth knowing") + told, style=edge)
 
 
 def error_note(error: BaseException) -> str:

@@ -1,0 +1,73 @@
+"""A quote as a card for a notebook, in the style of the run's card."""
+
+from __future__ import annotations
+
+from agentflow.core.quote import Quote, StepQuote
+from agentflow.views import quote_words as words
+from agentflow.views.format import NOT_APPLICABLE, count, money
+from agentflow.views.html_parts import (
+    CARD,
+    CELL,
+    HEAD,
+    HEAD_NUMBER,
+    MUTED,
+    NUMBER,
+    ROW,
+    TABLE,
+    element,
+    facts,
+    safe,
+    small,
+    warnings_note,
+)
+from agentflow.views.summary import Fact
+
+_HEADS = {"step": HEAD, "calls": HEAD_NUMBER, "tokens in / out": HEAD_NUMBER, "cost": HEAD_NUMBER, "time": HEAD_NUMBER}
+_MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
+
+
+def quote_html(quote: Quote) -> str:
+    """Return a quote as an HTML card; all text that comes from workflows and models is escaped."""
+    name = element("strong", safe(quote.workflow), style="font-size:16px;overflow-wrap:break-word")
+    title = element("div", f"{name} {element('span', words.title(quote), style=MUTED)}")
+    return element("div", title + facts(_facts(quote)) + warnings_note(quote.warnings) + _table(quote), style=CARD)
+
+
+def _facts(quote: Quote) -> list[Fact]:
+    shown = [
+        Fact("likely cost", words.cost(quote)),
+        Fact("low to high", words.cost_range(quote)),
+        Fact("worst case", money(quote.worst_usd) if quote.worst_usd else ""),
+        Fact("likely time", words.whole_time(quote)),
+        Fact("low to high", words.time_range(quote)),
+    ]
+    return [fact for fact in shown if fact.value]
+
+
+def _table(quote: Quote) -> str:
+    places = words.column_places(quote)
+    head = element("tr", "".join(element("th", name, style=style) for name, style in _HEADS.items()), style=ROW)
+    body = "".join(_row(step, places) for step in quote.steps)
+    parts = element("thead", head) + element("tbody", body) + element("tfoot", _total(quote, places))
+    tall = ";max-height:720px;overflow-y:auto" if len(quote.steps) > _MOST_SHOWN else ""
+    return element("div", element("table", parts, style=TABLE), style=f"overflow-x:auto{tall}")
+
+
+def _row(step: StepQuote, places: int) -> str:
+    name = element("strong", safe(step.step), style="overflow-wrap:break-word")
+    cost = NOT_APPLICABLE if step.calls == 0 else money(step.likely_usd, places) + small(words.cost_range(step))
+    cells = [
+        element("td", name + small(safe(step.model or "")) + small(safe(step.basis)), style=f"{CELL};min-width:200px"),
+        element("td", count(step.calls), style=NUMBER),
+        element("td", words.tokens(step), style=NUMBER),
+        element("td", cost, style=NUMBER),
+        element("td", words.time(step) + small(words.time_range(step)), style=NUMBER),
+    ]
+    return element("tr", "".join(cells), style=ROW)
+
+
+def _total(quote: Quote, places: int) -> str:
+    cost = money(quote.likely_usd, places)
+    figures = [words.total_calls(quote), words.total_tokens(quote), cost, words.time(quote)]
+    cells = [element("td", figure, style=f"{NUMBER};font-weight:bold") for figure in figures]
+    return element("tr", element("td", element("strong", "total"), style=CELL) + "".join(cells), style=ROW)
