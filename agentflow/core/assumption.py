@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -150,14 +150,15 @@ class Evidence:
 
     def _function(self, path: str, *, is_used: bool) -> Assumption:
         steps = [step for step in self._steps[path] if step.items is None]
-        seconds = _spread([step.latency_ms / 1000 for step in steps if step.latency_ms is not None])
+        took = [step.latency_ms / 1000 for step in steps if step.latency_ms is not None]
         chars = _spread([step.output_chars for step in steps if step.output_chars is not None])
         basis = ["Python"]
-        if seconds:
-            basis.append(f"time from {_plural(len(steps), 'past run')}")
+        if took:
+            basis.append(f"time from {_plural(len(took), 'past run')}")
         if chars is None and is_used:
             basis.append("the length of its output is not known, and counted as none")
-        return Assumption(seconds, [StandIn("x" * round(count)) for count in chars or (0,) * 4], "; ".join(basis))
+        outputs = [StandIn("x" * round(count)) for count in chars or (0,) * len(CASES)]
+        return Assumption(_spread(took), outputs, "; ".join(basis))
 
 
 def _input_factor(agent: SimpleAgent, calls: Sequence[PastCall]) -> tuple[Spread, str]:
@@ -184,17 +185,16 @@ def _spread(values: Sequence[float]) -> Spread | None:
     if not values:
         return None
     if len(values) == 1:
-        return Spread(*([values[0]] * 4))
+        return Spread(*([values[0]] * len(CASES)))
     tenths = statistics.quantiles(values, n=10, method="inclusive")
     return Spread(tenths[0], tenths[4], tenths[8], max(values))
 
 
 def _stand_in(output_type: type[BaseModel] | None, chars: int) -> Any:
     """Return what stands for an answer: text of its length, shared out among the fields where it has some."""
-    fields: Iterable[str] = output_type.model_fields if output_type else ()
-    names = list(fields)
-    if not names:
+    if output_type is None:
         return StandIn("x" * chars)
+    names = list(output_type.model_fields)
     return {name: StandIn("x" * (chars // len(names))) for name in names}
 
 

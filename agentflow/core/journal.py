@@ -117,7 +117,7 @@ class PastStep:
 
 @dataclass(frozen=True, slots=True)
 class PastWork:
-    """What the newest runs of a workflow took, in no order."""
+    """What the newest runs of a workflow took, those of the newest run first."""
 
     calls: Sequence[PastCall] = ()
     steps: Sequence[PastStep] = ()

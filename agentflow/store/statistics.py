@@ -6,8 +6,9 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from agentflow.core.journal import PastCall, PastStep, PastWork
 from agentflow.core.model import Reply, Request
@@ -19,11 +20,10 @@ from agentflow.store.records import Body, inner_prefix, read
 # However much the journal holds, reading it takes a moment only.
 CALLS = 200  # of each step: enough for a tenth and nine tenths of them to be steady
 REQUESTS = 20  # of each step: whole prompts, which may be long
-_RUNS = 200  # whose calls are looked at ...
-_ATTEMPTS = 20_000  # ... as long as the newer ones sent fewer requests than these
-_STEP_RUNS = 10  # whose steps are looked at
-_EVENTS = 2_000  # of each of these, from its start
-_PATHS = 500  # steps of each of these, inner ones with their items
+_RUNS = 200  # whose calls are looked at
+_STEP_RUNS = 10  # whose other steps are looked at too
+_PATHS = 5_000  # steps of all these runs; of an inner workflow that is mapped, those of each item count
+_EVENTS = 2_000  # of each run, from its start
 _ITEMS = 20  # of each mapped step
 
 _ITEM = re.compile(r"\[\d+\]\.")
@@ -37,95 +37,84 @@ def past_work(connection: sqlite3.Connection, workflow: str) -> PastWork:
     ValueError, KeyError, TypeError
         Something that was read is damaged.
     """
-    newest = connection.execute(
-        "SELECT run_id, attempts FROM runs WHERE workflow = ? AND status <> ? ORDER BY started_at DESC LIMIT ?",
+    rows = connection.execute(
+        "SELECT run_id FROM runs WHERE workflow = ? AND status <> ? ORDER BY started_at DESC LIMIT ?",
         (clean(workflow), DELETED, _RUNS),
-    ).fetchall()
-    steps = [step for run_id, _ in newest[:_STEP_RUNS] for step in _past_steps(connection, run_id)]
-    return PastWork(_past_calls(connection, _with_calls(newest)), steps)
+    )
+    run_ids = [run_id for [run_id] in rows]
+    return PastWork(_past_calls(connection, run_ids), _past_steps(connection, run_ids[:_STEP_RUNS]))
 
 
-def _with_calls(newest: Iterable[tuple[str, int]]) -> list[str]:
-    """Return the newest runs, as many as together sent the requests that are looked at."""
-    run_ids, sent = [], 0
-    for run_id, attempts in newest:
-        if sent >= _ATTEMPTS:
-            break
-        run_ids.append(run_id)
-        sent += attempts
-    return run_ids
+def _places(connection: sqlite3.Connection, table: str, run_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Return runs and the steps that a table has of each, without reading the thousands of items that a step may have.
+
+    The table has an index that begins with the two.
+    """
+    first = f"SELECT min(step) FROM {table} WHERE run_id = ?"  # noqa: S608 - a word of this file
+    for run_id in run_ids:
+        [step] = connection.execute(first, (run_id,)).fetchone()
+        while step is not None:
+            yield run_id, step
+            [step] = connection.execute(f"{first} AND step > ?", (run_id, step)).fetchone()
 
 
 def _past_calls(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[PastCall]:
     taken: Counter[str] = Counter()
-    whole: list[int] = []
-    short: list[int] = []
-    rows = connection.execute(
-        "SELECT id, step FROM answers WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
-        (dumps(run_ids),),
-    )
-    for number, step in rows:
+    calls = []
+    for run_id, step in islice(_places(connection, "answers", run_ids), _PATHS):
         path = _without_items(step)
-        if taken[path] < CALLS:
-            (whole if taken[path] < REQUESTS else short).append(number)
-            taken[path] += 1
-    found = connection.execute(
-        "SELECT step, reply, request FROM answers WHERE id IN (SELECT value FROM json_each(?)) "
-        "UNION ALL SELECT step, reply, NULL FROM answers WHERE id IN (SELECT value FROM json_each(?))",
-        (dumps(whole), dumps(short)),
-    )
-    return [_past_call(*row) for row in found]
+        rows = connection.execute(
+            "SELECT reply, CASE WHEN row_number() OVER (ORDER BY id DESC) <= ? THEN request END FROM answers "
+            "WHERE run_id = ? AND step = ? ORDER BY id DESC LIMIT ?",
+            (REQUESTS - taken[path], run_id, step, CALLS - taken[path]),
+        ).fetchall()
+        taken[path] += len(rows)
+        calls += [_past_call(path, *row) for row in rows]
+    return calls
 
 
-def _past_call(step: str, reply_text: str, request_text: str | None) -> PastCall:
+def _past_call(path: str, reply_text: str, request_text: str | None) -> PastCall:
     reply = read(Reply, json.loads(reply_text))
     request = json.loads(request_text) if request_text else {}
+    is_whole = isinstance(request.get("prompt"), str)  # of attachments only hashes are kept
     return PastCall(
-        _without_items(step),
+        path,
         reply.model,
         reply.usage,
         reply.latency_ms,
         len(reply.text),
-        read(Request, request)
-        if isinstance(request.get("prompt"), str)
-        else None,  # of attachments only hashes are kept
+        read(Request, request) if is_whole else None,
     )
 
 
-# Walks the outputs' key from step to step, without reading the thousands of items in between.
-_OUTPUTS = f"""WITH RECURSIVE paths (step) AS (
-        SELECT min(step) FROM outputs WHERE run_id = :run
-        UNION ALL
-        SELECT (SELECT min(step) FROM outputs WHERE run_id = :run AND step > paths.step)
-        FROM paths WHERE paths.step IS NOT NULL LIMIT {_PATHS}
-    )
-    SELECT step, item, kind, CASE kind WHEN '{ITEMS}' THEN data END,
-        length(data) - 2 * (substr(data, 1, 1) = '"')
-    FROM paths JOIN outputs USING (step) WHERE run_id = :run AND item < {_ITEMS}"""  # noqa: S608 - numbers and words of this file
-
-
-def _past_steps(connection: sqlite3.Connection, run_id: str) -> list[PastStep]:
-    found = {
-        (step, item): PastStep(_without_items(step), latency_ms)
-        for (step, item), latency_ms in _latencies(connection, run_id).items()
-    }
-    for step, item, kind, items, chars in connection.execute(_OUTPUTS, {"run": run_id}):
-        known = found.get((step, item)) or PastStep(_without_items(step))
-        found[step, item] = replace(
-            known, output_chars=chars if kind == JSON else None, items=None if items is None else int(items)
+def _past_steps(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[PastStep]:
+    found = {place: PastStep(_without_items(place[1]), took) for place, took in _latencies(connection, run_ids).items()}
+    for run_id, step in islice(_places(connection, "outputs", run_ids), _PATHS):
+        rows = connection.execute(
+            """SELECT item, kind, CASE kind WHEN ? THEN data END, length(data) - 2 * (substr(data, 1, 1) = '"')
+            FROM outputs WHERE run_id = ? AND step = ? AND item < ?""",
+            (ITEMS, run_id, step, _ITEMS),
         )
+        for item, kind, items, chars in rows:
+            known = found.get((run_id, step, item)) or PastStep(_without_items(step))
+            found[run_id, step, item] = replace(
+                known, output_chars=chars if kind == JSON else None, items=None if items is None else int(items)
+            )
     return list(found.values())
 
 
-def _latencies(connection: sqlite3.Connection, run_id: str) -> dict[tuple[str, int], float]:
-    """Return how long the steps and items of a run took that have ended well, in milliseconds."""
-    started: dict[tuple[str, int], float] = {}
-    latencies: dict[tuple[str, int], float] = {}
-    bodies = connection.execute("SELECT body FROM events WHERE run_id = ? AND sequence < ?", (run_id, _EVENTS))
-    for [text] in bodies:
+def _latencies(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[tuple[str, str, int], float]:
+    """Return (run, step, item) -> the milliseconds from its start to its end, of those that have ended well."""
+    started: dict[tuple[str, str, int], float] = {}
+    latencies: dict[tuple[str, str, int], float] = {}
+    bodies = connection.execute(
+        "SELECT run_id, body FROM events WHERE run_id IN (SELECT value FROM json_each(?)) AND sequence < ?",
+        (dumps(run_ids), _EVENTS),
+    )
+    for run_id, text in bodies:
         prefix, body = _located(json.loads(text))
         if body["type"] in {"StepStarted", "StepFinished"}:
-            place = clean(prefix + body["step_id"]), body.get("item", WHOLE)
+            place = run_id, clean(prefix + body["step_id"]), body.get("item", WHOLE)
             if body["type"] == "StepStarted":
                 started[place] = body["at"]
             elif place in started:
