@@ -54,7 +54,8 @@ class Quote:
     workflow : its name.
     runs : how many runs are quoted.
     steps : a part for each step, in the order in which they were added.
-    low_s, likely_s, high_s : seconds until the last run has ended; None until the first run of each prompt.
+    low_s, likely_s, high_s : seconds until the last run has ended; None until each prompt has run once, or
+        where nothing is known of any step.
     warnings : why the quote rests on less than it could.
     """
 

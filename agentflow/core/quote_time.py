@@ -35,8 +35,11 @@ def total_seconds(plan: Plan, tallies: Mapping[str, Tally], case: int, at_once: 
     """Return how long all runs take, from the first start to the last end; None where a prompt's time is not known.
 
     That is at least the longest way through one run, and at least all work over how much of it is done at once. What
-    is not known of a function counts as nothing. The limits of workflows that are steps are left out.
+    is not known of a function counts as nothing, beside something that is. The limits of workflows that are steps are
+    left out.
     """
+    if tallies and all(tally.assumption.seconds is None for tally in tallies.values()):
+        return None
     work: dict[str, float] = {}  # seconds of each step, one execution after the other
     for path, tally in tallies.items():
         if tally.assumption.seconds is not None:

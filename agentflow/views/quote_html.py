@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentflow.core.quote import Quote, StepQuote
 from agentflow.views import quote_words as words
-from agentflow.views.format import NOT_APPLICABLE, count, money
+from agentflow.views.format import NOT_APPLICABLE, UNKNOWN, count, money
 from agentflow.views.html_parts import (
     CARD,
     CELL,
@@ -22,7 +22,8 @@ from agentflow.views.html_parts import (
 )
 from agentflow.views.summary import Fact
 
-_HEADS = {"step": HEAD, "calls": HEAD_NUMBER, "tokens in / out": HEAD_NUMBER, "cost": HEAD_NUMBER, "time": HEAD_NUMBER}
+# What a narrow page has no room for comes last.
+_HEADS = {"step": HEAD, "cost": HEAD_NUMBER, "time": HEAD_NUMBER, "calls": HEAD_NUMBER, "tokens in / out": HEAD_NUMBER}
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
 
 
@@ -30,16 +31,17 @@ def quote_html(quote: Quote) -> str:
     """Return a quote as an HTML card; all text that comes from workflows and models is escaped."""
     name = element("strong", safe(quote.workflow), style="font-size:16px;overflow-wrap:break-word")
     title = element("div", f"{name} {element('span', words.title(quote), style=MUTED)}")
-    return element("div", title + facts(_facts(quote)) + warnings_note(quote.warnings) + _table(quote), style=CARD)
+    notes = warnings_note([*([words.cost(quote)] if quote.likely_usd is None else []), *quote.warnings])
+    return element("div", title + facts(_facts(quote)) + notes + _table(quote), style=CARD)
 
 
 def _facts(quote: Quote) -> list[Fact]:
     shown = [
-        Fact("likely cost", words.cost(quote)),
-        Fact("low to high", words.cost_range(quote)),
+        Fact("likely cost", UNKNOWN if quote.likely_usd is None else words.cost(quote)),
+        Fact("cost, low to high", words.cost_range(quote)),
         Fact("worst case", money(quote.worst_usd) if quote.worst_usd else ""),
         Fact("likely time", words.whole_time(quote)),
-        Fact("low to high", words.time_range(quote)),
+        Fact("time, low to high", words.time_range(quote)),
     ]
     return [fact for fact in shown if fact.value]
 
@@ -58,16 +60,16 @@ def _row(step: StepQuote, places: int) -> str:
     cost = NOT_APPLICABLE if step.calls == 0 else money(step.likely_usd, places) + small(words.cost_range(step))
     cells = [
         element("td", name + small(safe(step.model or "")) + small(safe(step.basis)), style=f"{CELL};min-width:200px"),
-        element("td", count(step.calls), style=NUMBER),
-        element("td", words.tokens(step), style=NUMBER),
         element("td", cost, style=NUMBER),
         element("td", words.time(step) + small(words.time_range(step)), style=NUMBER),
+        element("td", count(step.calls), style=NUMBER),
+        element("td", words.tokens(step), style=NUMBER),
     ]
     return element("tr", "".join(cells), style=ROW)
 
 
 def _total(quote: Quote, places: int) -> str:
     cost = money(quote.likely_usd, places)
-    figures = [words.total_calls(quote), words.total_tokens(quote), cost, words.time(quote)]
+    figures = [cost, words.time(quote), words.total_calls(quote), words.total_tokens(quote)]
     cells = [element("td", figure, style=f"{NUMBER};font-weight:bold") for figure in figures]
     return element("tr", element("td", element("strong", "total"), style=CELL) + "".join(cells), style=ROW)

@@ -37,7 +37,7 @@ NOTHING = Decimal(0)
 PYTHON = StepQuote("load", None, 0, None, None, *(NOTHING, NOTHING, NOTHING, NOTHING), None, None, None, "Python")
 ALONE = Quote("ticket-triage", 10_000, (PYTHON, ASKED), 120.0, 250.0, 800.0)
 PARTLY = Quote("ticket-triage", 1, (PYTHON, ASKED, UNPRICED), None, None, None, ("The journal cannot be read.",))
-FREE = Quote("numbers", 1, (PYTHON,), 0.0, 0.0, 0.0)
+FREE = Quote("numbers", 1, (PYTHON,), None, None, None)
 QUOTES = {"alone": ALONE, "partly": PARTLY, "free": FREE}
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_price_or_time_is_said_and_never_zero() -> None:
 
 
 def test_what_asks_no_model_is_free() -> None:
-    assert quote_text(FREE).splitlines()[1] == "$0, since no model is asked, 0 ms"
+    assert quote_text(FREE).splitlines()[1] == "$0, since no model is asked, time unknown until the first run"
 
 
 def test_every_step_says_what_it_rests_on_and_equal_reasons_once() -> None:
