@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentflow.core.explain import Explanation
     from agentflow.core.history import cache, get_run, prune_cache, prune_runs, resume, runs
     from agentflow.core.portal import RunHandle
+    from agentflow.core.quote import Quote
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
     from agentflow.core.workflow import Workflow
@@ -42,6 +43,7 @@ _PUBLIC = {
     "BedrockClient": "agentflow.models.bedrock_client",
     "Explanation": "agentflow.core.explain",
     "ModelType": "agentflow.models.catalog",
+    "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
     "RunResult": "agentflow.core.result",
@@ -69,6 +71,7 @@ __all__ = [
     "BudgetExceeded",
     "Explanation",
     "ModelType",
+    "Quote",
     "RunHandle",
     "RunInterrupted",
     "RunResult",
@@ -105,6 +108,9 @@ ports.connect(
     backtest_html="agentflow.views.backtest:backtest_html",
     explanation_text="agentflow.views.explanation:explanation_text",
     explanation_html="agentflow.views.explanation:explanation_html",
+    quote_frame="agentflow.views.frames:quote_frame",
+    quote_text="agentflow.views.quote_text:quote_text",
+    quote_html="agentflow.views.quote_html:quote_html",
 )
 
 

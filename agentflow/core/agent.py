@@ -127,18 +127,9 @@ class SimpleAgent:
         ModelCallError
             The call failed; `OutputFormatError` where the answer does not fit `output_type`.
         """
-        config = self.config
-        output_type = config.output_type
-        request = Request(
-            prompt=await self._content(values),
-            max_tokens=config.max_tokens,
-            system=self._system_text(values),
-            temperature=config.temperature,
-            stop_sequences=config.stop_sequences,
-            output_schema=output_type.model_json_schema() if output_type else None,
-            turns=self._turns,
-        )
-        reply = await self.client.answer(config.model_type, request)
+        request = self._request(await self._content(values), values)
+        reply = await self.client.answer(self.config.model_type, request)
+        output_type = self.config.output_type
         if output_type is None:
             return reply.text
         try:
@@ -146,6 +137,33 @@ class SimpleAgent:
         except OutputFormatError:
             report_rejected(reply)
             raise
+
+    def request(self, values: Mapping[str, Any]) -> Request:
+        """Return what the model would be asked. Reads files, and sends nothing.
+
+        Raises
+        ------
+        InputError
+            As for `run`.
+        """
+        return self._request(as_content(self._prompt.fill(values)), values)
+
+    def _request(self, prompt: Content, values: Mapping[str, Any]) -> Request:
+        config = self.config
+        return Request(
+            prompt=prompt,
+            max_tokens=config.max_tokens,
+            system=self._system_text(values),
+            temperature=config.temperature,
+            stop_sequences=config.stop_sequences,
+            output_schema=self._output_schema,
+            turns=self._turns,
+        )
+
+    @cached_property
+    def _output_schema(self) -> Mapping[str, Any] | None:
+        output_type = self.config.output_type
+        return output_type.model_json_schema() if output_type else None
 
     async def _content(self, values: Mapping[str, Any]) -> Content:
         pieces = self._prompt.fill(values)

@@ -103,6 +103,8 @@ Content: TypeAlias = str | tuple[str | Attachment, ...]
 
 def attached(value: Any) -> tuple[Any, ...]:
     """Return what a value gives a prompt besides text: itself, or each item of a list; nothing where it is text."""
+    if isinstance(value, str):  # first, since it is asked of every piece of every prompt
+        return ()
     if isinstance(value, list | tuple):
         return tuple(value) if all(_is_attachable(item) for item in value) else ()
     return (value,) if _is_attachable(value) else ()

@@ -12,6 +12,7 @@ from agentflow.core.errors import ResumeError
 from agentflow.core.evidence import IN_JOURNAL
 from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
+from agentflow.core.resume import open_journal
 from agentflow.utils.threads import function_pool
 
 if TYPE_CHECKING:

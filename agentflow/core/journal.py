@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from agentflow.core import ports
 from agentflow.core.events import Event
-from agentflow.core.model import Reply, Request
+from agentflow.core.model import Reply, Request, Usage
 from agentflow.core.places import Place
 from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts, WorkflowParts
@@ -82,6 +82,52 @@ class PastRun:
     definition: str | None = None
     parts: Mapping[str, StepParts] = field(default_factory=dict)
     answers: dict[tuple[str, int | None], list[tuple[str, Reply]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call of a model that was answered.
+
+    Attributes
+    ----------
+    step : the step's path without its items: ``sub.classify`` also for ``sub[3].classify``.
+    model : as in `Reply.model`.
+    request : what was asked; None where the journal does not have all of it, such as the bytes of an image.
+    output_chars : the length of the answer.
+    """
+
+    step: str
+    model: str
+    usage: Usage
+    latency_ms: float
+    output_chars: int
+    request: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastStep:
+    """A step, or an item of one, that has ended well in a past run.
+
+    Attributes
+    ----------
+    step : as in `PastCall`.
+    latency_ms : from its start to its end; None where that is not known.
+    output_chars : about as many as its output would take in a prompt; None where that is not known.
+    items : how many items a mapped step had; None for an item, and for any other step.
+    """
+
+    step: str
+    latency_ms: float | None = None
+    output_chars: int | None = None
+    items: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastWork:
+    """What the newest runs of a workflow took, those of the newest run first."""
+
+    calls: Sequence[PastCall] = ()
+    steps: Sequence[PastStep] = ()
 
 
 class RunJournal(Protocol):
@@ -180,6 +226,15 @@ class Journal(Protocol):
 
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each run, newest first. Blocks."""
+
+    def past_work(self, workflow: str) -> PastWork:
+        """Return what the newest runs of a workflow took, at most some hundred calls of each step. Blocks.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
 
     def prune(self, *, older_than: datetime | None = None, run_ids: Sequence[str] | None = None) -> int:
         """Delete runs that are not running any more, and return how many. Blocks."""

@@ -28,6 +28,12 @@ _PLACEHOLDER = re.compile(rf"\{{\{{({_REFERENCE})\}}\}}|\{{({_REFERENCE})\}}")
 _PART = re.compile(r"\[(\d+)\]|(\w+)")
 
 
+class StandIn(str):
+    """A text in the place of a value that is not known yet; every part of that value is the same text."""
+
+    __slots__ = ()
+
+
 class Template:
     """A prompt with placeholders.
 
@@ -120,6 +126,8 @@ def parse_reference(reference: str) -> Path:
 def look_up(value: Any, path: Path, *, of: str) -> Any:
     """Return the part of a value that a path leads to; `of` names the value in errors."""
     for part in path:
+        if isinstance(value, StandIn):
+            return value
         where = f"[{part}]" if isinstance(part, int) else f".{part}"
         fields = _fields(value)
         if isinstance(part, str) and fields is not None:

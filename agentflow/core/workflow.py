@@ -25,6 +25,8 @@ from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
+from agentflow.core.quote import Quote
+from agentflow.core.quoting import as_rows, make_quote
 from agentflow.core.readers import Reader, ReaderThread
 from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
@@ -35,6 +37,8 @@ from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.utils.env import setting
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from agentflow.core.backtest import Backtest
 
 
@@ -205,6 +209,27 @@ class Workflow:
         if self._identity is None:
             self._identity = workflow_parts(self.steps), definition_json(self)
         return self._identity
+
+    def quote(self, rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None = None, /, **inputs: Any) -> Quote:
+        """Return what a run, or a run for each row, will cost and how long it will take. Sends and runs nothing.
+
+        Parameters
+        ----------
+        rows : a DataFrame or a list of dictionaries, a run each: columns bind to inputs by name, others are left out.
+        **inputs : the inputs of one run, or beside rows those that are the same in every run.
+
+        Returns
+        -------
+        Quote
+            Low, likely, high and worst dollars, and seconds, of each step and in total, and what they rest on: past
+            answers of the workflow's own runs, where the journal has any.
+
+        Raises
+        ------
+        DefinitionError, InputError
+            The workflow or the inputs are wrong, or there are no rows.
+        """
+        return make_quote(self, as_rows(self.plan, rows, inputs))
 
     def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False) -> Run:
         """Return a run that has everything it needs; nothing was called."""

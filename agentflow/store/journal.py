@@ -12,10 +12,10 @@ from typing import Any
 from weakref import WeakSet
 
 from agentflow.core.errors import JournalError, ResumeError
-from agentflow.core.journal import PastRun, RunRecord
+from agentflow.core.journal import PastRun, PastWork, RunRecord
 from agentflow.core.places import Place
 from agentflow.core.reuse import AnswerCache, CacheSource
-from agentflow.store import history, pruning
+from agentflow.store import history, pruning, statistics
 from agentflow.store.batch import Joined, renew
 from agentflow.store.cache import SqliteCache, list_answers, prune_answers
 from agentflow.store.cassette import open_cassette
@@ -29,6 +29,8 @@ from agentflow.store.writer import EXIT_SECONDS, RETRY_SECONDS, Writer
 from agentflow.utils.env import setting
 
 HEARTBEAT_SECONDS = 5.0
+
+_DAMAGE = (ValueError, KeyError, TypeError)  # what reading rows raises that are not as they were written
 
 
 class SqliteJournal:
@@ -165,6 +167,23 @@ class SqliteJournal:
         with self._database.reading() as connection:
             return history.list_runs(connection)
 
+    def past_work(self, workflow: str) -> PastWork:
+        """Return what the newest runs of a workflow took; see the port. A journal that is not there is not made.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+        if not self.is_open and self._database.identity() is None:
+            return PastWork()
+        self._catch_up()
+        with self._database.reading() as connection:
+            try:
+                return statistics.past_work(connection, workflow)
+            except _DAMAGE as error:
+                raise _damaged(f"workflow {workflow!r}", error) from error
+
     def prune(self, *, older_than: datetime | None = None, run_ids: Sequence[str] | None = None) -> int:
         """Delete runs that are not running any more, with all that belongs to them, and return how many.
 
@@ -235,11 +254,8 @@ class SqliteJournal:
 
         try:
             return history.past_run(connection, run_id, read_later)
-        except (ValueError, KeyError, TypeError) as error:
-            raise JournalError(
-                f"What the journal has of run {run_id!r} is damaged: {type(error).__name__}: {error}.",
-                fix="Run the workflow again.",
-            ) from error
+        except _DAMAGE as error:
+            raise _damaged(f"run {run_id!r}", error) from error
 
     def _prune_old(self, connection: sqlite3.Connection) -> Iterator[None]:
         retained = timedelta(days=self._retention_days or 0)
@@ -252,6 +268,12 @@ class SqliteJournal:
         self._opening = threading.Lock()
         self._writer.reset()
         self.cache.reset()
+
+
+def _damaged(what: str, error: Exception) -> JournalError:
+    return JournalError(
+        f"What the journal has of {what} is damaged: {type(error).__name__}: {error}.", fix="Run the workflow again."
+    )
 
 
 def journal() -> SqliteJournal:

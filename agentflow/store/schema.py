@@ -56,8 +56,9 @@ _PARTS = (
     "CREATE INDEX records_of_parts ON records (parts)",
     "CREATE INDEX runs_of_workflow ON runs (workflow, started_at)",
 )
+_PAST_CALLS = ("CREATE INDEX answers_of_step ON answers (run_id, step)",)
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS, _PAST_CALLS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

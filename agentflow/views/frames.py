@@ -9,11 +9,13 @@ import pandas as pd
 
 from agentflow.core.backtest import Backtest
 from agentflow.core.model import ABANDONED
+from agentflow.core.quote import Quote, StepQuote
 from agentflow.core.result import RunResult, StepRow
 
-_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB"}
+_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB", "_s": "s"}
 _DTYPE_BY_UNIT = {
     "ms": "Float64",
+    "s": "Float64",
     "USD": "Float64",
     "tokens": "Int64",
     "attempts": "Int64",
@@ -24,7 +26,7 @@ _DTYPE_BY_UNIT = {
     "yes or no": "boolean",
     "": "string",
 }
-_COUNTS = {"steps", "finished_steps", "pid", "attempt", "http_status", "size_bytes", "hits"}
+_COUNTS = {"calls", "steps", "finished_steps", "pid", "attempt", "http_status", "size_bytes", "hits"}
 _RUN_COLUMNS = (
     "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
     "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
@@ -98,6 +100,11 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
 def backtest_frame(backtest: Backtest) -> pd.DataFrame:
     """Return one row a case and step; types and units as in `steps_frame`, `changed` boolean, answers objects."""
     return _frame(_BACKTEST_COLUMNS, backtest.records())
+
+
+def quote_frame(quote: Quote) -> pd.DataFrame:
+    """Return one row a step of a quote; types and units as in `steps_frame`, and `..._s` is Float64."""
+    return _frame(StepQuote.__slots__, quote.records())
 
 
 def _frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

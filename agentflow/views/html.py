@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
-from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, fact_blocks, safe
+from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, fact_blocks, safe, warnings_note
 from agentflow.views.html_table import steps_table
 from agentflow.views.summary import INTERRUPTED, headline, so_far, warnings_of
 
@@ -24,7 +24,7 @@ def run_html(result: RunResult) -> str:
         _title(result),
         fact_blocks(headline(result)),
         _note(result),
-        _warnings(result),
+        warnings_note(warnings_of(result)),
         steps_table(result),
         step_details(result),
     ]
@@ -45,11 +45,3 @@ def _note(result: RunResult) -> str:
         said = f"{INTERRUPTED}<br>{element('strong', safe(so_far(result)))}"
         return element("div", said, style="margin:0 0 12px 0")
     return ""
-
-
-def _warnings(result: RunResult) -> str:
-    told = "".join(element("div", safe(warning), style="overflow-wrap:break-word") for warning in warnings_of(result))
-    if not told:
-        return ""
-    edge = "border-left:4px solid rgba(128,128,128,0.6);padding:2px 0 2px 12px;margin:0 0 12px 0"
-    return element("div", element("strong", "Worth knowing") + told, style=edge)

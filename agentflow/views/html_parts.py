@@ -16,6 +16,16 @@ CARD = (
     f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
 )
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
+CARD = (
+    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
+)
+TABLE = "width:100%;margin:0;border:0;border-collapse:collapse;table-layout:auto;font-size:13px"
+# Said on each cell, because JupyterLab's own style for tables stripes the rows and aligns all to the right.
+CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left;line-height:1.5"
+NUMBER = f"{CELL};text-align:right;white-space:nowrap"
+HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
+HEAD_NUMBER = f"{HEAD};text-align:right"
+ROW = "background:transparent"
 
 
 def safe(text: str) -> str:
@@ -61,6 +71,15 @@ def fact_blocks(facts: Iterable[Fact]) -> str:
     return element(
         "div", blocks, style="display:flex;flex-wrap:wrap;gap:8px 28px;margin:10px 0 14px 0;line-height:1.35"
     )
+
+
+def warnings_note(warnings: Iterable[str]) -> str:
+    """Return what went wrong beside the figures; nothing where nothing did."""
+    told = "".join(element("div", safe(warning), style="overflow-wrap:break-word") for warning in warnings)
+    if not told:
+        return ""
+    edge = "border-left:4px solid rgba(128,128,128,0.6);padding:2px 0 2px 12px;margin:0 0 12px 0"
+    return element("div", element("strong", "Worth knowing") + told, style=edge)
 
 
 def error_note(error: BaseException) -> str:

@@ -8,18 +8,12 @@ from decimal import Decimal
 from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
-from agentflow.views.html_parts import MUTED, RULE, badge, element, safe, small
+from agentflow.views.html_parts import CELL, HEAD, HEAD_NUMBER, MUTED, NUMBER, ROW, TABLE, badge, element, safe, small
 from agentflow.views.summary import column_places, row_note, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
-# Said on each cell, because JupyterLab's own style for tables stripes the rows and aligns all to the right.
-_CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;text-align:left;line-height:1.5"
-_NUMBER = f"{_CELL};text-align:right;white-space:nowrap"
-_HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
-_HEAD_NUMBER = f"{_HEAD};text-align:right"
-_HEADS = {"step": _HEAD, "timeline": _HEAD, "time": _HEAD_NUMBER, "tokens in / out": _HEAD_NUMBER, "cost": _HEAD_NUMBER}
-_ROW = "background:transparent"
+_HEADS = {"step": HEAD, "timeline": HEAD, "time": HEAD_NUMBER, "tokens in / out": HEAD_NUMBER, "cost": HEAD_NUMBER}
 
 
 def steps_table(result: RunResult) -> str:
@@ -32,10 +26,10 @@ def steps_table(result: RunResult) -> str:
     body = "".join(_row(row, bars[step], extent, places) for step, row in result.rows.items())
     table = element(
         "table",
-        element("thead", element("tr", head, style=_ROW))
+        element("thead", element("tr", head, style=ROW))
         + element("tbody", body)
         + element("tfoot", _total(result, places)),
-        style="width:100%;margin:0;border:0;border-collapse:collapse;table-layout:auto;font-size:13px",
+        style=TABLE,
     )
     tall = ";max-height:720px;overflow-y:auto" if len(result.rows) > _MOST_SHOWN else ""
     return element("div", table, style=f"overflow-x:auto{tall}") + _legend(bars.values())
@@ -45,13 +39,13 @@ def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
     name = element("strong", safe(row.step), style="overflow-wrap:break-word")
     status = element("div", badge(row.status.value) + _why(row), style="margin:2px 0 0 0")
     cells = [
-        element("td", name + status + small(safe(row_note(row))), style=f"{_CELL};min-width:90px;max-width:260px"),
-        element("td", _bar(bar, extent) + _who(row), style=f"{_CELL};width:52%;min-width:150px"),
-        element("td", duration(row.latency_ms) + _from(row), style=_NUMBER),
-        element("td", _tokens(row), style=_NUMBER),
-        element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=_NUMBER),
+        element("td", name + status + small(safe(row_note(row))), style=f"{CELL};min-width:90px;max-width:260px"),
+        element("td", _bar(bar, extent) + _who(row), style=f"{CELL};width:52%;min-width:150px"),
+        element("td", duration(row.latency_ms) + _from(row), style=NUMBER),
+        element("td", _tokens(row), style=NUMBER),
+        element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=NUMBER),
     ]
-    return element("tr", "".join(cells), style=_ROW)
+    return element("tr", "".join(cells), style=ROW)
 
 
 def _why(row: StepRow) -> str:
@@ -132,11 +126,11 @@ def _total(result: RunResult, places: int) -> str:
     ]
     told = f"{plural(len(result.rows), 'step')}, {plural(result.attempts, 'attempt')}"
     cells = [
-        element("td", element("strong", "total"), style=_CELL),
-        element("td", element("span", told, style=MUTED), style=_CELL),
-        *(element("td", figure, style=f"{_NUMBER};font-weight:bold") for figure in figures),
+        element("td", element("strong", "total"), style=CELL),
+        element("td", element("span", told, style=MUTED), style=CELL),
+        *(element("td", figure, style=f"{NUMBER};font-weight:bold") for figure in figures),
     ]
-    return element("tr", "".join(cells), style=_ROW)
+    return element("tr", "".join(cells), style=ROW)
 
 
 def _legend(bars: Iterable[list[Span]]) -> str:

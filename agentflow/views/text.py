@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from agentflow.core.result import RunResult, StepRow
@@ -18,15 +17,13 @@ from agentflow.views.summary import (
     warnings_of,
     was_answered,
 )
+from agentflow.views.text_table import GAP, WIDTH, aligned
 
-WIDTH = 110
-_GAP = "  "
 _HEADER = (
     "step", "status", "why", "model", "attempts", "latency_ms", "tokens in/out", "cost_usd", "bedrock_usd",
 )  # fmt: skip
 _STEP, _MODEL = _HEADER.index("step"), _HEADER.index("model")
 _WORDS = {_HEADER.index(name) for name in ("step", "status", "why", "model")}  # the rest are numbers, aligned right
-_NARROWEST = 12  # a step or a model is never cut shorter than this
 _MOST_ROWS = 25  # in what an interrupt shows, and of notes
 _MOST_OUTPUTS = 12  # previews of more outputs than these would push the table off the screen
 
@@ -61,7 +58,7 @@ def _table(result: RunResult, *, most: int | None = None) -> str:
     places = column_places(result)
     body = [_cells(row, places) for row in list(result.rows.values())[:most]]
     total = ["total", "", "", "", *_total(result, places)]
-    lines = _aligned([list(_HEADER), *body, total])
+    lines = aligned([list(_HEADER), *body, total], words=_WORDS, cut_first=(_MODEL, _STEP))
     if left := len(result.rows) - len(body):
         lines.insert(-1, f"... {left:,} more steps")
     return "\n".join(lines)
@@ -70,9 +67,9 @@ def _table(result: RunResult, *, most: int | None = None) -> str:
 def _notes(result: RunResult) -> str:
     """Return what is to be said of some steps, and what went wrong beside them."""
     noted = [(row.step, note) for row in result.rows.values() if (note := row_note(row))]
-    lines = [f"{_GAP}{one_line(step, 40)}: {one_line(note, WIDTH)}" for step, note in noted[:_MOST_ROWS]]
+    lines = [f"{GAP}{one_line(step, 40)}: {one_line(note, WIDTH)}" for step, note in noted[:_MOST_ROWS]]
     if len(noted) > _MOST_ROWS:
-        lines.append(f"{_GAP}... {len(noted) - _MOST_ROWS:,} more")
+        lines.append(f"{GAP}... {len(noted) - _MOST_ROWS:,} more")
     lines += [f"warning: {warning}" for warning in warnings_of(result)]
     return "\n".join(lines)
 
@@ -112,26 +109,6 @@ def _amount(amount: Decimal | None, places: int, *, answered: bool) -> str:
     return money(amount, places) if answered else NOT_APPLICABLE
 
 
-def _aligned(table: Sequence[list[str]]) -> list[str]:
-    widths = [max(columns(cell) for cell in column) for column in zip(*table, strict=True)]
-    spare = WIDTH - sum(widths) - len(_GAP) * (len(widths) - 1)
-    for index in (_MODEL, _STEP):
-        if spare < 0:
-            cut = min(-spare, max(widths[index] - _NARROWEST, 0))
-            widths[index] -= cut
-            spare += cut
-    return [_line(row, widths) for row in table]
-
-
-def _line(row: list[str], widths: list[int]) -> str:
-    cells = []
-    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        shown = clip(cell, width)
-        room = " " * (width - columns(shown))
-        cells.append(shown + room if index in _WORDS else room + shown)
-    return _GAP.join(cells).rstrip()
-
-
 def _error(result: RunResult) -> str:
     if result.error is None:
         return f"{INTERRUPTED}\n{so_far(result)}" if result.status == "interrupted" else ""
@@ -156,5 +133,5 @@ def _outputs(result: RunResult) -> str:
     for step in result.outputs:
         name = clip(one_line(step, WIDTH), width)
         pad = " " * (width - columns(name))
-        lines.append(f"{_GAP}{name}{pad}{_GAP}{output_preview(result.rows[step], WIDTH - width - 2 * len(_GAP))}")
+        lines.append(f"{GAP}{name}{pad}{GAP}{output_preview(result.rows[step], WIDTH - width - 2 * len(GAP))}")
     return "\n".join(["outputs", *lines])

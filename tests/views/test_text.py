@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow.views.outputs import clip, columns, one_line
-from agentflow.views.text import WIDTH, run_text
+from agentflow.views.text import run_text
+from agentflow.views.text_table import WIDTH
 from tests.views import runs
 from tests.views.runs import STATES, Play
 
