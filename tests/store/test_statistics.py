@@ -17,6 +17,7 @@ from agentflow.core.model import Request, Turn, Usage
 from agentflow.store import statistics
 from agentflow.store.database import Database
 from agentflow.store.journal import SqliteJournal
+from agentflow.store.schema import _PAST_CALLS, MIGRATIONS
 from tests.store.runs import Recorded, open_journal, reply, rich_run
 
 ASKED = Request(
@@ -157,9 +158,8 @@ def test_a_journal_of_an_older_agentflow_gets_its_indexes(home: Path) -> None:
     Recorded(journal, "ask").answer("ask", reply())
     journal.close()
     with sqlite3.connect(home / "agentflow.db") as connection:
-        connection.execute("DROP INDEX runs_of_workflow")
         connection.execute("DROP INDEX answers_of_step")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {MIGRATIONS.index(_PAST_CALLS)}")
     connection.close()
     again = open_journal(home)
     assert len(past(again).calls) == 1
