@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
 from agentflow.core.changes import same
-from agentflow.core.errors import InputError, WorkflowError
+from agentflow.core.errors import BudgetExceeded, InputError, WorkflowError
 from agentflow.core.journal import PastRun, opened_journal
-from agentflow.core.nested import RowAgent
 from agentflow.core.outputs import NotKept
 from agentflow.core.resolved_inputs import PastInputs
 from agentflow.core.result import RunResult, StepRow, StepStatus, total_usd
+from agentflow.core.rows import over_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,19 +179,14 @@ def backtest(workflow: Workflow, runs: Any, *, sample: int | None, seed: int) ->
 
 def _run(workflow: Workflow, rows: Sequence[Mapping[str, Any]]) -> RunResult:
     """Run all cases at the same time, as far as the limits allow; each may take as long as a run."""
-    from agentflow.core.workflow import Workflow
-
     config = workflow.config
-    changes = {
-        "name": f"backtest of {config.name}",
-        "enable_parallel": True,
-        "timeout_seconds": config.timeout_seconds * len(rows),
-    }
-    around = Workflow(config.model_copy(update=changes))
-    around.add_step(STEP, RowAgent(workflow, within=around), map_over="row")
+    longest = config.timeout_seconds * len(rows)
+    around = over_rows(workflow, f"backtest of {config.name}", STEP, timeout_seconds=longest)
     try:
         return around.run(row=rows)
     except WorkflowError as error:  # cases that fail are what a backtest is to find
+        if isinstance(error, BudgetExceeded):
+            raise
         return error.result
 
 

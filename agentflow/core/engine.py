@@ -84,7 +84,7 @@ class Run:
         self.result = recording.result
         self._plan = plan
         self._config = config
-        self._inputs = inputs
+        self.inputs = inputs
         self._recording = recording
         self._waiting = waiting or nullcontext()
         self._begin = begin
@@ -331,7 +331,7 @@ class Run:
             elif binding.run_input is None:
                 value = binding.literal
             else:
-                value = self._inputs.get(binding.run_input, _MISSING)
+                value = self.inputs.get(binding.run_input, _MISSING)
             if value is not _MISSING:
                 path = binding.path
                 values[binding.name] = look_up(value, path, of=str(binding.step_id)) if path else value

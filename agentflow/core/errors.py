@@ -267,6 +267,11 @@ class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
         ended.result = result
         return ended
 
+    def foretell(self, sentence: str) -> None:
+        """Say as well what all of the run is likely to cost."""
+        self.fix = f"{self.fix} {sentence}".rstrip()
+        self.args = (f"{self.what} {self.fix}",)
+
     def _own_frames(self) -> list[str]:
         return []
 

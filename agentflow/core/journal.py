@@ -215,6 +215,9 @@ class Journal(Protocol):
             The journal cannot be read.
         """
 
+    def workflow_of(self, run_id: str) -> str:
+        """Return the name of the workflow that a run is of. Blocks. Errors as for `claim`."""
+
     def past_run(self, run_id: str) -> PastRun:
         """Return what is known of a run, also of one that is still running. Blocks. Errors as for `claim`."""
 

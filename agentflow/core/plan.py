@@ -15,6 +15,8 @@ from agentflow.core.template import Path
 
 Steps = Mapping[str, Step]
 
+_OPTIONS_OF_A_RUN = {"fresh", "samples"}
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -183,6 +185,11 @@ def _raise_problems(name: str, steps: Steps, upstream: Mapping[str, Mapping[str,
     problems = [] if steps else [f"Workflow {name!r} has no steps: add one with add_step."]
     for step in steps.values():
         problems += step_problems(step, steps)
+    problems += [
+        f"{{{name}}} is an input of the run, but run({name}=...) means something else: give it another name."
+        for name in run_inputs(steps)
+        if name in _OPTIONS_OF_A_RUN
+    ]
     cycles = find_cycles(upstream)
     waiting = [_cycle_problem(cycle, steps) for cycle in cycles]
     stuck = downstream_of({step_id for cycle in cycles for step_id in cycle}, upstream)

@@ -68,6 +68,18 @@ def _record(run_id: str, workflow: Workflow, inputs: Mapping[str, Any]) -> RunRe
     )
 
 
+async def workflow_of(run_id: str) -> str:
+    """Return the name of the workflow that a run of the journal is of.
+
+    Raises
+    ------
+    RunNotFoundError, JournalError
+        There is no such run, or the journal cannot be read.
+    """
+    journal = await open_journal()
+    return await function_pool().run(partial(journal.workflow_of, run_id))
+
+
 async def prepare_resumption(
     workflow: Workflow, run_id: str, inputs: Mapping[str, Any], *, accept_changes: bool
 ) -> Resumption:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from agentflow.core import portal
 from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, SimpleAgent, as_agent
-from agentflow.core.budget import Budget, budgets_in_force, spent_of
+from agentflow.core.budget import Budget, budgets_in_force, dollars, spent_of
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.definition import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
-from agentflow.core.errors import DefinitionError, mark_interrupted
+from agentflow.core.errors import AgentFlowError, BudgetExceeded, DefinitionError, InputError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
 from agentflow.core.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
@@ -30,11 +30,13 @@ from agentflow.core.quoting import as_rows, make_quote
 from agentflow.core.readers import Reader, ReaderThread
 from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
-from agentflow.core.resume import Resumption, begin_run, prepare_resumption
+from agentflow.core.resume import Resumption, begin_run, prepare_resumption, workflow_of
 from agentflow.core.reuse import open_reuse
+from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.utils.env import setting
+from agentflow.utils.threads import function_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,10 +233,14 @@ class Workflow:
         """
         return make_quote(self, as_rows(self.plan, rows, inputs))
 
-    def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False) -> Run:
+    def _prepare(
+        self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False, samples: int | None = None
+    ) -> Run:
         """Return a run that has everything it needs; nothing was called."""
         plan = self.plan
         plan.check_inputs(inputs)
+        if samples is not None:
+            return self._sampled(inputs, taps, samples)
         recording = Recording(taps=self._taps(taps), budgets=self._budgets(self.config.budget_usd))
         run_id = f"r-{os.urandom(6).hex()}"
         needs_more = self.config.journal or self.config.cache
@@ -243,6 +249,18 @@ class Workflow:
         before, self.last_result = self.last_result, run.result
         run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
+
+    def _sampled(self, inputs: Mapping[str, Any], taps: Sequence[Tap], samples: int) -> Run:
+        """Return a run that has several runs of this workflow as the items of its one step."""
+        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+            raise InputError(f"samples={samples!r} is no number of samples.", fix="Give 1 or more.")
+        around = self._sampling()
+        run = around._prepare({"row": [dict(inputs)] * samples}, self._taps(taps))
+        self.last_result = run.result
+        return run
+
+    def _sampling(self) -> Workflow:
+        return over_rows(self, f"samples of {self.config.name}", "sample", cache=False)
 
     def _budgets(self, limit_usd: Decimal | float | str | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
         """Return what limits a run's money."""
@@ -272,29 +290,49 @@ class Workflow:
     async def _admitted(self, run: Run) -> RunResult:
         """Run as soon as the process may have one more active workflow; one inside of a step has a place already."""
         if self._most_active is None or current_step.get() is not None:
-            return await run.execute()
+            return await self._execute(run)
         with Interruptible():
             await active_workflows.enter(self._most_active)
         try:
-            return await run.execute()
+            return await self._execute(run)
         finally:
             active_workflows.leave()
+
+    async def _execute(self, run: Run) -> RunResult:
+        try:
+            return await run.execute()
+        except BudgetExceeded as error:
+            error.foretell(await function_pool().run(partial(self._forecast, run.inputs)))
+            raise
+
+    def _forecast(self, inputs: Mapping[str, Any]) -> str:
+        """Return what a whole run is likely to cost, in a sentence; nothing where nobody knows."""
+        if not inputs.keys() <= self.inputs.keys():  # of samples
+            return ""
+        try:
+            likely_usd = make_quote(self, [inputs]).likely_usd
+        except AgentFlowError:  # the run has ended, and says why
+            return ""
+        return "" if likely_usd is None else f"All of it is likely to cost ${dollars(likely_usd)}."
 
     async def _run_here(self, run: Run) -> RunResult:
         """Run on the caller's loop, where signals reach the run."""
         try:
-            return await (run.execute() if self._most_active is None else self._admitted(run))
+            return await (self._execute(run) if self._most_active is None else self._admitted(run))
         except asyncio.CancelledError as error:
             exit_if_terminated()
             mark_interrupted(error, run.result)
             raise
 
-    async def execute(self, /, *, fresh: bool = False, **inputs: Any) -> RunResult:
+    async def execute(self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any) -> RunResult:
         """Run the workflow on the caller's event loop.
 
         Parameters
         ----------
         fresh : ask for every answer, also for those that the cache has, and keep the new ones in their place.
+        samples : run it so many times at once, past the cache, to see how much the answers differ: the result is that
+            of a workflow whose one step, `sample`, has a run as each of its items; `outputs["sample"]` lists the
+            outputs of each, by step.
         **inputs : the run's inputs, by name (`Workflow.inputs` lists them).
 
         Raises
@@ -309,9 +347,9 @@ class Workflow:
         asyncio.CancelledError
             The caller's task was cancelled; its `result`, as `last_result`, has everything that was finished.
         """
-        return await self._run_here(self._prepare(inputs, fresh=fresh))
+        return await self._run_here(self._prepare(inputs, fresh=fresh, samples=samples))
 
-    def run(self, /, *, fresh: bool = False, **inputs: Any) -> RunResult:
+    def run(self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any) -> RunResult:
         """Run the workflow and wait for its end: in a script, a notebook cell or papermill; parameters as `execute`.
 
         Raises
@@ -323,10 +361,10 @@ class Workflow:
         RunInterrupted
             Ctrl-C or the kernel's stop button; its `result` has everything that was finished.
         """
-        run = self._prepare(inputs, fresh=fresh)
+        run = self._prepare(inputs, fresh=fresh, samples=samples)
         return portal.run(partial(self._admitted, run), run.result)
 
-    def start(self, /, *, fresh: bool = False, **inputs: Any) -> RunHandle:
+    def start(self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any) -> RunHandle:
         """Start a run in the background and return at once; parameters as `execute`.
 
         Returns
@@ -340,10 +378,12 @@ class Workflow:
         DefinitionError, InputError
             The workflow or the inputs are wrong; nothing was called.
         """
-        run = self._prepare(inputs, fresh=fresh)
+        run = self._prepare(inputs, fresh=fresh, samples=samples)
         return portal.start(partial(self._admitted, run), run.result)
 
-    async def stream(self, /, *, fresh: bool = False, **inputs: Any) -> AsyncIterator[Event]:
+    async def stream(
+        self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any
+    ) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`. Parameters as `execute`.
 
         Raises
@@ -357,7 +397,7 @@ class Workflow:
         def tap(event: Event, _result: RunResult) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
-        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap], fresh=fresh)))
+        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap], fresh=fresh, samples=samples)))
         run.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -402,6 +442,9 @@ class Workflow:
         WorkflowError, asyncio.CancelledError, JournalError
             As for `execute()`.
         """
+        sampling = self._sampling()
+        if await workflow_of(run_id) == sampling.config.name:
+            return await sampling.resume(run_id, accept_changes=accept_changes, budget_usd=budget_usd, **inputs)
         limit_usd = self.config.budget_usd if budget_usd is None else budget_usd
         self._budgets(limit_usd)  # it is checked before the run is taken over
         resumption: Resumption = await prepare_resumption(self, run_id, inputs, accept_changes=accept_changes)

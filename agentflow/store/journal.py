@@ -126,6 +126,20 @@ class SqliteJournal:
         self._writer.put((live, Joined(), None))
         return past, SqliteRun(self.open, self._database, self._writer, self.cache, live)
 
+    def workflow_of(self, run_id: str) -> str:
+        """Return the name of the workflow that a run is of.
+
+        Raises
+        ------
+        RunNotFoundError
+            There is no such run.
+        JournalError
+            The journal cannot be read.
+        """
+        self._catch_up()
+        with self._database.reading() as connection:
+            return str(history.run_row(connection, run_id)["workflow"])
+
     def past_run(self, run_id: str) -> PastRun:
         """Return what is known of a run; see the port.
 
