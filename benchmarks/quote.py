@@ -11,34 +11,16 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from agentflow import AgentConfig, SimpleAgent, Workflow
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 from agentflow.core.events import RunFinished, RunStarted, StepFinished, StepMapped, StepStarted
 from agentflow.core.journal import RunRecord
-from agentflow.core.model import Attempt, Estimate, Reply, Request, Usage
+from agentflow.core.model import Attempt, Reply, Request, Usage
 from agentflow.store.journal import SqliteJournal, journal
 from agentflow.store.statistics import CALLS
 
 ROWS = 10_000
 ANSWERS = 100_000
 TEXT = "A customer writes that the printer in the hall does not print. " * 15  # about 1 kB
-
-
-class Estimator:
-    """Estimates, and answers nothing."""
-
-    max_connections = 10
-
-    def check(self, model: str | None) -> None:
-        """Take any model."""
-
-    def estimate(self, model: str | None, request: Request) -> Estimate:
-        """Return an estimate from characters."""
-        tokens = round(len(str(request.prompt)) / 3.5)
-        return Estimate(model or "fast", tokens, 4 * tokens, request.max_tokens, _price, None)
-
-    async def answer(self, model: str | None, request: Request) -> Reply:
-        """Answer nothing."""
-        raise NotImplementedError
 
 
 def main() -> None:
@@ -55,7 +37,7 @@ def main() -> None:
 
 
 def _seconds_of_quote(rows: list[dict[str, str]]) -> float:
-    workflow, client = Workflow("triage"), Estimator()
+    workflow, client = Workflow("triage"), BedrockClient("us-east-1")
     for step, prompt in (
         ("classify", "Classify this ticket: {ticket}"),
         ("reply", "Reply to this ticket about {classify}: {ticket}"),
@@ -92,10 +74,6 @@ def _fill(workflow: str, runs: int, each: int) -> None:
         run.write(RunFinished("ok", None, 1.0))
         run.close()
     kept.flush(300)
-
-
-def _price(usage: Usage) -> Decimal:
-    return Decimal(usage.input_tokens) / 1_000_000 + Decimal(usage.output_tokens) * 5 / 1_000_000
 
 
 def _reply(now: datetime) -> Reply:

@@ -17,7 +17,7 @@ from agentflow.core.config import AgentConfig
 from agentflow.core.content import Content, attached, takes_time
 from agentflow.core.errors import DefinitionError, InputError, OutputFormatError
 from agentflow.core.events import report_rejected
-from agentflow.core.model import Model, Request, Turn
+from agentflow.core.model import Model, Reply, Request, Turn
 from agentflow.core.template import Path, Template, as_content, as_text
 from agentflow.utils.threads import function_pool
 
@@ -129,14 +129,22 @@ class SimpleAgent:
         """
         request = self._request(await self._content(values), values)
         reply = await self.client.answer(self.config.model_type, request)
-        output_type = self.config.output_type
-        if output_type is None:
-            return reply.text
         try:
-            return _parse(reply.text, output_type, reply.stop_reason)
+            return self.parsed(reply)
         except OutputFormatError:
             report_rejected(reply)
             raise
+
+    def parsed(self, reply: Reply) -> Any:
+        """Return what an answer is as the step's output.
+
+        Raises
+        ------
+        OutputFormatError
+            It does not fit `output_type`.
+        """
+        output_type = self.config.output_type
+        return reply.text if output_type is None else _parse(reply.text, output_type, reply.stop_reason)
 
     def request(self, values: Mapping[str, Any]) -> Request:
         """Return what the model would be asked. Reads files, and sends nothing.

@@ -182,6 +182,9 @@ class Model(Protocol):
     def estimate(self, model: str | None, request: Request) -> Estimate:
         """Return what a request will take. Sends nothing."""
 
+    def identify(self, model: str | None, request: Request) -> tuple[str, str]:
+        """Return what tells a request from every other one, and the place that it would be sent to. Sends nothing."""
+
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request.
 

@@ -24,6 +24,8 @@ def step_seconds(tally: Tally, case: int, at_once: int | None) -> float | None:
     ----------
     at_once : how many steps may run at the same time; None is no limit.
     """
+    if not tally.executions:
+        return 0.0
     if tally.assumption.seconds is None:
         return None
     one, executions = tally.assumption.seconds[case], tally.executions_in(case)
@@ -38,6 +40,7 @@ def total_seconds(plan: Plan, tallies: Mapping[str, Tally], case: int, at_once: 
     is not known of a function counts as nothing, beside something that is. The limits of workflows that are steps are
     left out.
     """
+    tallies = {path: tally for path, tally in tallies.items() if tally.executions}  # the others are in the cache
     if tallies and all(tally.assumption.seconds is None for tally in tallies.values()):
         return None
     work: dict[str, float] = {}  # seconds of each step, one execution after the other

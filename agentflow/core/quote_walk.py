@@ -12,9 +12,11 @@ from typing import Any, TypeAlias
 
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.assumption import LOW, Assumption, Evidence, PromptAssumption
-from agentflow.core.model import Estimate
+from agentflow.core.errors import CassetteError
+from agentflow.core.model import Estimate, Reply, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, PlannedStep
+from agentflow.core.reuse import AnswerCache
 from agentflow.core.step_run import as_items
 from agentflow.core.template import StandIn, look_up
 
@@ -65,12 +67,14 @@ class PromptTally(_Count):
     ----------
     first : the estimate of its first request.
     tokens : estimated input tokens -> how many requests have as many.
+    cached : how many requests more have an answer in the cache.
     """
 
     agent: SimpleAgent
     assumption: PromptAssumption
     first: Estimate
     tokens: Counter[int] = field(default_factory=Counter)
+    cached: int = 0
 
     @property
     def likely_input_tokens(self) -> int:
@@ -94,13 +98,15 @@ class Walk:
     ----------
     case : a position in a `Spread`.
     every_item : whether each item of a list is rendered; else all are taken to be like the first.
+    cache : where answers are that a run would be given; None where it asks for all.
     """
 
-    def __init__(self, evidence: Evidence, case: int, *, every_item: bool) -> None:
+    def __init__(self, evidence: Evidence, case: int, *, every_item: bool, cache: AnswerCache | None = None) -> None:
         self.tallies: dict[str, Tally] = {}
         self._evidence = evidence
         self._case = case
         self._every_item = every_item
+        self._cache = cache
 
     def run(self, plan: Plan, inputs: Mapping[str, Any]) -> None:
         """Go through one run.
@@ -143,21 +149,33 @@ class Walk:
         if isinstance(agent, WorkflowAgent):
             return self._workflow(agent.workflow.plan, values, replace(place, prefix=f"{path}."))
         if isinstance(agent, SimpleAgent):
-            tally: Tally = self._prompt(path, agent, values, place)
-        else:
-            tally = self._function(path, is_used=bool(step.successors))
+            return self._prompt(path, agent, values, place)
+        tally = self._function(path, is_used=bool(step.successors))
         tally.add(place)
         return tally.assumption.outputs[self._case]
 
-    def _prompt(self, path: str, agent: SimpleAgent, values: Mapping[str, Any], place: _Place) -> PromptTally:
-        """Render a request, and count what it is estimated to take."""
-        estimate = agent.client.estimate(agent.config.model_type, agent.request(values))
+    def _prompt(self, path: str, agent: SimpleAgent, values: Mapping[str, Any], place: _Place) -> Any:
+        """Render a request, count what it is estimated to take, and return what stands for its answer."""
+        request = agent.request(values)
+        estimate = agent.client.estimate(agent.config.model_type, request)
         tally = self.tallies.get(path)
         if not isinstance(tally, PromptTally):
             tally = PromptTally(agent, self._evidence.prompt(path, agent, estimate), estimate)
             self.tallies[path] = tally
+        if (kept := self._kept(agent, request)) is not None:
+            tally.cached += place.times
+            return agent.parsed(kept)
         tally.tokens[estimate.input_tokens] += place.times
-        return tally
+        tally.add(place)
+        return tally.assumption.outputs[self._case]
+
+    def _kept(self, agent: SimpleAgent, request: Request) -> Reply | None:
+        if self._cache is None:
+            return None
+        try:
+            return self._cache.find(*agent.client.identify(agent.config.model_type, request), request)
+        except CassetteError:  # the request is not the one that a run makes, where it has a text of likely length
+            return None
 
     def _function(self, path: str, *, is_used: bool) -> FunctionTally:
         tally = self.tallies.get(path)

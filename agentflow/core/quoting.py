@@ -21,6 +21,7 @@ from agentflow.core.plan import Plan
 from agentflow.core.quote import Quote, StepQuote
 from agentflow.core.quote_time import step_seconds, steps_at_once, total_seconds
 from agentflow.core.quote_walk import PromptTally, Tally, Walk
+from agentflow.core.reuse import AnswerCache
 
 if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
@@ -42,14 +43,17 @@ def make_quote(workflow: Workflow, rows: Sequence[Row]) -> Quote:
     ------
     InputError
         A prompt cannot be rendered with a row.
+    JournalError, CassetteError
+        The workflow takes answers from a cache that cannot be opened.
     """
     plan, config = workflow.plan, workflow.config
     past, unseen, warnings = _past(config)
     evidence = Evidence(past, unseen)
-    first = [Walk(evidence, case, every_item=False) for case in CASES]
+    cache = cast("AnswerCache", ports.load("answer_cache")(config.cache)) if config.cache else None
+    first = [Walk(evidence, case, every_item=False, cache=cache) for case in CASES]
     for walk in first:
         walk.run(plan, rows[0])
-    every = Walk(evidence, LIKELY, every_item=True)
+    every = Walk(evidence, LIKELY, every_item=True, cache=cache)
     for row in rows:
         every.run(plan, row)
     at_once = steps_at_once(config, len(rows))
@@ -134,6 +138,9 @@ def _step_quote(
     seconds = [step_seconds(tally, case, at_once) for case in CASES[:3]]
     basis = [tally.assumption.basis, *tally.notes, *(["may be skipped"] if tally.may_skip else [])]
     if isinstance(tally, PromptTally):
+        if tally.cached:
+            answers = f"{tally.cached:,} of {tally.cached + tally.executions:,} answers are in the cache"
+            basis = [answers, *(basis if tally.executions else [])]
         growth = _growth(path, first)
         dollars = [_dollars(tally, case, growth[case]) for case in CASES]
         basis += ["price unknown"] if None in dollars else []

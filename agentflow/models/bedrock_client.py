@@ -160,6 +160,10 @@ class BedrockClient:
         )
         return await self.answer(model, request)
 
+    def identify(self, model: str | None, request: Request) -> tuple[str, str]:
+        """Return what tells a request from every other one, and the place that it would be sent to. Sends nothing."""
+        return Call(self._route, model, request).key, self._place
+
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request; what `invoke` does, for a `Request`."""
 

@@ -27,10 +27,20 @@ MARKS = {
     "failed": Mark("✗", "#b3261e"),
     "cancelled": Mark("■", "#5f6b7a"),
     "interrupted": Mark("■", "#5f6b7a"),
+    "budget_exceeded": Mark("$", "#8a5300"),
     "running": Mark("…", "#0969da"),
     "skipped": Mark("»", "#5f6b7a"),
     "not run": Mark("○", "#5f6b7a"),
 }
+
+
+def spoken(status: str) -> str:
+    """Return a status in words.
+
+    >>> spoken("budget_exceeded")
+    'budget exceeded'
+    """
+    return status.replace("_", " ")
 
 
 def money_places(amounts: Iterable[Decimal | None]) -> int:

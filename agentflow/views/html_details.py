@@ -103,8 +103,8 @@ def _calls(row: StepRow) -> str:
         facts = [reply.model_id, reply.region, f"stopped at {reply.stop_reason}"]
         if reply.ttft_ms is not None:
             facts.append(f"first token after {duration(reply.ttft_ms)}")
-        if reply.price_date:
-            facts.append(f"prices of {reply.price_date}")
+        if reply.origin is not None:
+            facts.append(f"first given in run {reply.origin.run_id}")
         lines.append(" · ".join(fact for fact in facts if fact))
     # A step that asks in a loop says the same of each call.
     return "".join(small(safe(line), style="margin:4px 0 0 0") for line in dict.fromkeys(lines))

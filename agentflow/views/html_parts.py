@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from agentflow.views.format import MARKS, explain
+from agentflow.views.format import MARKS, explain, spoken
 from agentflow.views.outputs import encodable
 from agentflow.views.summary import Fact
 
 # Grey in any theme: the page's own text colour, at a share that keeps 4.5:1 in JupyterLab's light and dark theme.
 MUTED = "opacity:0.75"
 RULE = "1px solid rgba(128,128,128,0.35)"
-CARD = (
-    f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
-)
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
 CARD = (
     f"max-width:1060px;margin:4px 0;padding:14px 16px;border:{RULE};border-radius:10px;font-size:13px;line-height:1.5"
@@ -54,7 +51,7 @@ def badge(status: str) -> str:
         "display:inline-block;width:16px;height:16px;line-height:16px;border-radius:8px;text-align:center;"
         f"font-size:11px;background-color:{mark.colour};color:#ffffff"
     )
-    return element("span", f"{element('span', mark.symbol, style=disc)} {status}", style="white-space:nowrap")
+    return element("span", f"{element('span', mark.symbol, style=disc)} {spoken(status)}", style="white-space:nowrap")
 
 
 def fact_blocks(facts: Iterable[Fact]) -> str:

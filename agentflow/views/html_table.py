@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
 from agentflow.views.html_parts import CELL, HEAD, HEAD_NUMBER, MUTED, NUMBER, ROW, TABLE, badge, element, safe, small
-from agentflow.views.summary import column_places, row_note, was_answered
+from agentflow.views.summary import column_places, prices_note, row_note, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
@@ -43,7 +42,7 @@ def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
         element("td", _bar(bar, extent) + _who(row), style=f"{CELL};width:52%;min-width:150px"),
         element("td", duration(row.latency_ms) + _from(row), style=NUMBER),
         element("td", _tokens(row), style=NUMBER),
-        element("td", _cost(row.cost_usd, row.bedrock_usd, places, answered=bool(row.replies)), style=NUMBER),
+        element("td", _cost(row, places, answered=bool(row.replies)), style=NUMBER),
     ]
     return element("tr", "".join(cells), style=ROW)
 
@@ -110,11 +109,17 @@ def _tokens(row: StepRow) -> str:
     return in_out(usage) + (small(f"+ {count(cached)} from cache") if cached else "")
 
 
-def _cost(paid: Decimal | None, listed: Decimal | None, places: int, *, answered: bool) -> str:
+def _cost(of: StepRow | RunResult, places: int, *, answered: bool) -> str:
     if not answered:
         return NOT_APPLICABLE
-    # The list price is worth a line only where something else was paid, as on the local endpoint.
-    return money(paid, places) + ("" if paid == listed else small(f"Bedrock {money(listed, places)}"))
+    lines = [money(of.cost_usd, places)]
+    if of.cost_usd != of.bedrock_usd:  # where something else was paid than the list price, as on the local endpoint
+        lines.append(small(f"Bedrock {money(of.bedrock_usd, places)}"))
+    if of.saved_usd != 0:
+        lines.append(small(f"saved {money(of.saved_usd, places)}"))
+    if of.wasted_usd:
+        lines.append(small(f"wasted {money(of.wasted_usd, places)}"))
+    return "".join(lines)
 
 
 def _total(result: RunResult, places: int) -> str:
@@ -122,9 +127,10 @@ def _total(result: RunResult, places: int) -> str:
     figures = [
         duration(None if result.status == "running" else result.duration_ms),
         in_out(result.usage) if answered else NOT_APPLICABLE,
-        _cost(result.cost_usd, result.bedrock_usd, places, answered=answered),
+        _cost(result, places, answered=answered),
     ]
-    told = f"{plural(len(result.rows), 'step')}, {plural(result.attempts, 'attempt')}"
+    counted = f"{plural(len(result.rows), 'step')}, {plural(result.attempts, 'attempt')}"
+    told = " · ".join(part for part in (counted, safe(prices_note(result))) if part)
     cells = [
         element("td", element("strong", "total"), style=CELL),
         element("td", element("span", told, style=MUTED), style=CELL),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from itertools import chain
 
 from agentflow.core.model import ABANDONED
@@ -22,6 +23,16 @@ class Fact:
 
     label: str
     value: str
+
+
+def prices_note(result: RunResult) -> str:
+    """Return of what day the prices are that the run was counted with, and how old they were then."""
+    dates = {reply.price_date for row in result.rows.values() for reply in row.replies if reply.price_date}
+    told = []
+    for dated in sorted(dates):
+        days = (result.started_at.date() - date.fromisoformat(dated)).days
+        told.append(f"prices of {dated}" + (f", {plural(days, 'day')} old" if days > 0 else ""))
+    return " and ".join(told)
 
 
 def was_answered(result: RunResult) -> bool:
@@ -45,6 +56,12 @@ def headline(result: RunResult) -> list[Fact]:
     if was_answered(result):
         facts.append(Fact("paid so far" if result.status == "running" else "paid", money(result.cost_usd)))
         facts.append(Fact("Bedrock lists", money(result.bedrock_usd)))
+        if any(row.cached is not None and len(row.paid) < len(row.replies) for row in result.rows.values()):
+            facts.append(Fact("saved by the cache", money(result.saved_usd)))
+        if result.wasted_usd:
+            facts.append(Fact("wasted", money(result.wasted_usd)))
+    if (uncertain := result.uncertain_usd) != 0:
+        facts.append(Fact("may be billed", "unknown" if uncertain is None else f"up to {money(uncertain)}"))
     facts.append(Fact("attempts", count(result.attempts)))
     if was_answered(result):
         usage = result.usage
@@ -59,7 +76,7 @@ def headline(result: RunResult) -> list[Fact]:
 
 def so_far(result: RunResult) -> str:
     """Return what an interrupted run has cost, and how many requests may still add to that."""
-    answered = sum(len(row.replies) for row in result.rows.values())
+    answered = sum(len(row.paid) for row in result.rows.values())
     given_up = sum(attempt.error_code == ABANDONED for row in result.rows.values() for attempt in row.attempts)
     paid = f"{money(result.cost_usd)} for {plural(answered, 'answered call')}" if answered else "nothing was answered"
     if not given_up:
@@ -70,7 +87,7 @@ def so_far(result: RunResult) -> str:
 
 def row_note(row: StepRow) -> str:
     """Return what is to be said of a step beside its figures: how its items fared, or why it was skipped."""
-    if row.reason and row.status is StepStatus.SKIPPED:
+    if row.reason and row.items is None and row.inner is None:
         return row.reason
     if row.items is not None:
         return _fared("item", row.items)

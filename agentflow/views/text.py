@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from agentflow.core.result import RunResult, StepRow
-from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money
+from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money, spoken
 from agentflow.views.outputs import clip, columns, encodable, one_line
 from agentflow.views.summary import (
     INTERRUPTED,
     column_places,
     headline,
     output_preview,
+    prices_note,
     row_note,
     so_far,
     warnings_of,
@@ -45,10 +46,11 @@ def interrupted_text(result: RunResult) -> str:
 
 
 def _headline(result: RunResult) -> str:
-    title = [one_line(result.workflow, 60) or "workflow", result.status]
+    title = [one_line(result.workflow, 60) or "workflow", spoken(result.status)]
     if result.run_id:
         title.append(f"run {one_line(result.run_id, 60)}")
     facts = [f"{fact.label} {fact.value}" for fact in headline(result)]
+    facts += [prices_note(result)] if prices_note(result) else []
     return "\n".join(" · ".join(line) for line in (title, facts))
 
 

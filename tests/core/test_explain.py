@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from pydantic import BaseModel, SecretStr
 import agentflow
 from agentflow import AgentConfig, BedrockClient, RunInterrupted, SimpleAgent, Workflow, WorkflowConfig, WorkflowError
 from agentflow.core.errors import InputError
-from agentflow.core.events import current_step, report_reply
-from agentflow.core.model import Origin, Request
 from agentflow.core.result import RunResult
 from agentflow.store.journal import journal
 from tests.endpoint import Endpoint
@@ -254,37 +251,15 @@ def test_steps_of_a_workflow_that_is_a_step_are_explained_by_their_path() -> Non
     assert second.to_frame()["why"].to_list() == ["code", "upstream", "code", "upstream"]
 
 
-class Remembering:
-    """A model that answers from an earlier run, as a cache does."""
-
-    def __init__(self, client: BedrockClient, origin: Origin) -> None:
-        self._client = client
-        self._origin = origin
-
-    def check(self, model: str | None) -> None: ...
-
-    def estimate(self, model: str | None, request: Request) -> Any: ...
-
-    async def answer(self, model: str | None, request: Request) -> Any:
-        token = current_step.set(None)  # asked outside of the run, so that only the reused answer is told
-        try:
-            reply = await self._client.answer(model, request)
-        finally:
-            current_step.reset(token)
-        reused = replace(reply, origin=self._origin)
-        report_reply(reused)
-        return reused
-
-
 def test_an_answer_that_was_reused_names_the_run_that_paid_for_it(scripted: Endpoint) -> None:
-    origin = Origin("r-first", "ask", 3, datetime.now(UTC) - timedelta(hours=3))
-    client = Remembering(BedrockClient(endpoint_url=scripted.url), origin)
-    workflow = Workflow("reused")
+    workflow = Workflow(WorkflowConfig(name="reused", cache=True))
+    client = BedrockClient(endpoint_url=scripted.url)
     workflow.add_step("ask", SimpleAgent(AgentConfig(name="ask"), client, prompt_template="Say {word}"))
+    first = workflow.run(word="hello")
     result = workflow.run(word="hello")
     explained = result.explain("ask")
     assert (explained.word, explained.said) == ("cached", "Its answer was taken from the cache: nothing was paid.")
-    assert explained.reasons[0].text == "Asked 3 h before, by item 3 of step 'ask' of run r-first."
+    assert re.fullmatch(rf"Asked .* before, by step 'ask' of run {first.run_id}\.", explained.reasons[0].text)
     assert "cached" in repr(result).splitlines()[4]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentflow import Workflow, WorkflowConfig
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.errors import InputError
 from agentflow.core.events import StepFinished, StepMapped, StepStarted
 from agentflow.core.quote import Quote, StepQuote
@@ -376,3 +376,21 @@ def test_the_cases_are_in_order_and_totals_add_up(words: list[str], max_tokens: 
         assert 0 <= usd(part)[0] <= usd(part)[1] <= usd(part)[2] <= usd(part)[3]
     assert quote.likely_usd == sum((step.likely_usd or 0 for step in quote.steps), Decimal(0))
     assert all(step.calls == len(words) for step in quote.steps)
+
+
+def test_what_the_cache_has_costs_nothing_and_is_known_to_the_steps_after_it(scripted: Endpoint) -> None:
+    def build(second: str) -> Workflow:
+        workflow = Workflow(WorkflowConfig(name="cached", cache=True))
+        client = BedrockClient(endpoint_url=scripted.url)
+        for step, text in (("first", "One {text}"), ("second", second), ("third", "Three {second}")):
+            workflow.add_step(step, SimpleAgent(AgentConfig(name=step), client, prompt_template=text))
+        return workflow
+
+    build("Two {first}").run(text="x")
+    same = build("Two {first}").quote(text="x")
+    assert (same.likely_usd, same.worst_usd, same.likely_s) == (Decimal(0), Decimal(0), 0.0)
+    assert {step.basis for step in same.steps} == {"1 of 1 answers are in the cache"}
+    edited = build("2 {first}").quote(text="x")
+    assert [step.calls for step in edited.steps] == [0, 1, 1]
+    assert edited.steps[0].likely_usd == 0
+    assert all(step.likely_usd for step in edited.steps[1:])

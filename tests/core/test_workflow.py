@@ -24,6 +24,9 @@ class NeverCalled:
     def estimate(self, model: str | None, request: Request) -> Estimate:
         raise AssertionError(f"{model} has no price for {request}")
 
+    def identify(self, model: str | None, request: Request) -> tuple[str, str]:
+        raise AssertionError(f"{model} was asked for the key of {request}")
+
     async def answer(self, model: str | None, request: Request) -> Reply:
         raise AssertionError(f"{model} was asked {request}")
 
