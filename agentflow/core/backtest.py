@@ -18,6 +18,8 @@ from agentflow.core.changes import same
 from agentflow.core.errors import BudgetExceeded, InputError, WorkflowError
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.outputs import NotKept
+from agentflow.core.quote import Quote
+from agentflow.core.quoting import make_quote
 from agentflow.core.resolved_inputs import PastInputs
 from agentflow.core.result import RunResult, StepRow, StepStatus, total_usd
 from agentflow.core.rows import over_rows
@@ -86,11 +88,13 @@ class Backtest:
     workflow : its name.
     cases : in the order of the past runs.
     result : the run of all cases, as any other; the item of its step is the position of a case among those that ran.
+    quote : what the cases were likely to cost, before they ran.
     """
 
     workflow: str
     cases: tuple[Case, ...]
     result: RunResult
+    quote: Quote
 
     @property
     def ran(self) -> list[Case]:
@@ -121,6 +125,16 @@ class Backtest:
     def cost_usd(self) -> Decimal | None:
         """What they cost now; None where a price is not known."""
         return total_usd(case.after.cost_usd for case in self.ran if case.after)
+
+    @property
+    def before_bedrock_usd(self) -> Decimal | None:
+        """Bedrock's list price of what they asked then, reused answers left out; None where a price is not known."""
+        return total_usd(case.before.bedrock_usd for case in self.ran)
+
+    @property
+    def bedrock_usd(self) -> Decimal | None:
+        """Bedrock's list price of what they asked now."""
+        return total_usd(case.after.bedrock_usd for case in self.ran if case.after)
 
     @property
     def before_latency_ms(self) -> float | None:
@@ -171,10 +185,11 @@ def backtest(workflow: Workflow, runs: Any, *, sample: int | None, seed: int) ->
     if not rows:
         told = "; ".join(dict.fromkeys(case.skipped for case in cases[:_MOST_TOLD])) or "they have no rows"
         raise InputError(f"No case of these runs can run: {told}.", fix="Give runs whose inputs the journal has.")
+    quote = make_quote(workflow, rows)
     result = _run(workflow, rows)
     ran = iter(result.rows[STEP].items or ())
     done = [case if case.skipped else replace(case, after=_outcome(next(ran))) for case in cases]
-    return Backtest(workflow.config.name, tuple(done), result)
+    return Backtest(workflow.config.name, tuple(done), result, quote)
 
 
 def _run(workflow: Workflow, rows: Sequence[Mapping[str, Any]]) -> RunResult:

@@ -139,8 +139,9 @@ def _step_quote(
     basis = [tally.assumption.basis, *tally.notes, *(["may be skipped"] if tally.may_skip else [])]
     if isinstance(tally, PromptTally):
         if tally.cached:
-            answers = f"{tally.cached:,} of {tally.cached + tally.executions:,} answers are in the cache"
-            basis = [answers, *(basis if tally.executions else [])]
+            asked = tally.cached + tally.executions
+            told = "its answer is" if asked == 1 else f"{tally.cached:,} of {asked:,} answers are"
+            basis = [f"{told} in the cache", *(basis if tally.executions else [])]
         growth = _growth(path, first)
         dollars = [_dollars(tally, case, growth[case]) for case in CASES]
         basis += ["price unknown"] if None in dollars else []

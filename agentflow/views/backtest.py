@@ -64,6 +64,10 @@ def _facts(backtest: Backtest) -> Iterator[Fact]:
     yield Fact("failures fixed", count(len(backtest.fixed)))
     yield Fact("broken", count(len(backtest.broken)))
     yield Fact("cost", f"{money(backtest.before_cost_usd)} → {money(backtest.cost_usd)}")
+    listed = backtest.before_bedrock_usd, backtest.bedrock_usd
+    if listed != (backtest.before_cost_usd, backtest.cost_usd):
+        yield Fact("Bedrock lists", f"{money(listed[0])} → {money(listed[1])}")
+    yield Fact("quoted before", money(backtest.quote.likely_usd))
     yield Fact("median time", f"{duration(backtest.before_latency_ms)} → {duration(backtest.latency_ms)}")
 
 

@@ -57,7 +57,8 @@ def _table(quote: Quote) -> str:
 
 def _row(step: StepQuote, places: int) -> str:
     name = element("strong", safe(step.step), style="overflow-wrap:break-word")
-    cost = NOT_APPLICABLE if step.calls == 0 else money(step.likely_usd, places) + small(words.cost_range(step))
+    asks_nothing = step.model is None and step.calls == 0
+    cost = NOT_APPLICABLE if asks_nothing else money(step.likely_usd, places) + small(words.cost_range(step))
     cells = [
         element("td", name + small(safe(step.model or "")) + small(safe(step.basis)), style=f"{CELL};min-width:200px"),
         element("td", cost, style=NUMBER),

@@ -51,7 +51,7 @@ def _cells(step: StepQuote, places: int) -> list[str]:
         one_line(step.model or NOT_APPLICABLE, WIDTH),
         count(step.calls),
         words.tokens(step),
-        *(NOT_APPLICABLE if step.calls == 0 else money(amount, places) for amount in amounts),
+        *(NOT_APPLICABLE if step.model is None and step.calls == 0 else money(amount, places) for amount in amounts),
         words.time(step),
     ]
 

@@ -389,7 +389,7 @@ def test_what_the_cache_has_costs_nothing_and_is_known_to_the_steps_after_it(scr
     build("Two {first}").run(text="x")
     same = build("Two {first}").quote(text="x")
     assert (same.likely_usd, same.worst_usd, same.likely_s) == (Decimal(0), Decimal(0), 0.0)
-    assert {step.basis for step in same.steps} == {"1 of 1 answers are in the cache"}
+    assert {step.basis for step in same.steps} == {"its answer is in the cache"}
     edited = build("2 {first}").quote(text="x")
     assert [step.calls for step in edited.steps] == [0, 1, 1]
     assert edited.steps[0].likely_usd == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentflow.core.backtest import Backtest, Case
+from agentflow.core.quote import Quote
 from agentflow.core.result import RunResult
 from agentflow.views.backtest import backtest_html, backtest_text
 from agentflow.views.frames import backtest_frame
@@ -27,7 +28,7 @@ def failed(text: str) -> RunResult:
 
 
 def backtest(*cases: Case) -> Backtest:
-    return Backtest("triage", cases, RunResult())
+    return Backtest("triage", cases, RunResult(), Quote("triage", len(cases), (), 1.0, 2.0, 3.0))
 
 
 ALL = backtest(
