@@ -50,7 +50,7 @@ async def test_its_examples_of_steps_run(names: dict[str, Any]) -> None:
     Path("shelf.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)  # noqa: ASYNC240
     names |= {"workflow": workflow, "classify": classify, "split": split, "score": score, "agent": agent}
     names |= {"other_workflow": inner, "Path": Path, "text": "one\nthree"}
-    code = EXAMPLES[2].replace('"escalate", agent', '"escalate", agent, {"topic": split}')
+    code = EXAMPLES[3].replace('"escalate", agent', '"escalate", agent, {"topic": split}')
     code = code.replace('"reply", agent', '"reply", agent, {"topic": workflow.steps["escalate"]}').replace(
         'optional="escalate"', 'optional="topic"'
     )
@@ -65,6 +65,7 @@ async def test_its_examples_of_steps_run(names: dict[str, Any]) -> None:
 async def test_its_first_examples_run(names: dict[str, Any]) -> None:
     await run_cell(EXAMPLES[0], names)
     await run_cell(EXAMPLES[1], names)
+    await run_cell(EXAMPLES[2], names | {"text": "The checkout page is down."})
     result = names["result"]
     assert repr(names["past"]) == repr(result)
     assert isinstance(result, RunResult)

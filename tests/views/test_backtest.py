@@ -42,7 +42,7 @@ ALL = backtest(
 
 FIGURES = (
     "cases 4 and 1 skipped · with other answers 1 · failures fixed 1 · broken 1 · cost $0.0060 → $0.0060 · "
-    "median time 1.00 s → 2.00 s"
+    "quoted before $0 · median time 1.00 s → 2.00 s"
 )
 
 
