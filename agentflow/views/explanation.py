@@ -53,7 +53,8 @@ def _printable(line: str) -> str:
 def _reason(reason: Reason) -> str:
     label = element("span", safe(_label(reason)), style=MUTED)
     told = element("div", label + safe(one_line(reason.text, _LINE_WIDTH)), style="margin:6px 0 0 0")
-    return told + (element("div", "".join(map(_line, reason.diff.splitlines())), style=_DIFF) if reason.diff else "")
+    lines = [line for line in reason.diff.splitlines() if not line.startswith(("--- ", "+++ "))]  # colours say it
+    return told + (element("div", "".join(map(_line, lines)), style=_DIFF) if lines else "")
 
 
 def _line(line: str) -> str:
