@@ -40,7 +40,7 @@ KINDS = {
     "schema": "its output schema",
     "code": "its code",
     "wiring": "its wiring",
-    "input": "an input of the run",
+    "input": "an input",
     "upstream": "what other steps gave it",
 }
 

@@ -7,8 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -212,14 +210,15 @@ async def test_what_was_cancelled_names_the_failure_that_ended_the_run() -> None
 
 
 def test_an_interrupted_run_says_so() -> None:
+    async def wait() -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
     workflow = Workflow("interrupted")
-    workflow.add_step("wait", lambda: time.sleep(1.0))
+    workflow.add_step("wait", wait)
     workflow.add_step("after", lambda wait: 1)
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
     with pytest.raises(RunInterrupted) as stopped:
         workflow.run()
-    timer.join()
     assert stopped.value.result.explain("after").said == "It did not run: the run was interrupted."
 
 
