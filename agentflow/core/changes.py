@@ -40,7 +40,7 @@ KINDS = {
     "schema": "its output schema",
     "code": "its code",
     "wiring": "its wiring",
-    "input": "an input of the run",
+    "input": "an input",
     "upstream": "what other steps gave it",
 }
 
@@ -83,7 +83,7 @@ class Reason:
         lines = list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
         if len(lines) > _MOST_LINES:
             lines[_MOST_LINES:] = [f"... {len(lines) - _MOST_LINES:,} more lines"]
-        return "\n".join(lines) or "(what differs lies behind the part that is compared here)"
+        return "\n".join(lines) or f"(ends of lines, or what follows the first {_LONGEST:,} characters)"
 
 
 def part_changes(before: StepParts, after: StepParts, where: str = "") -> Iterator[Reason]:
@@ -193,9 +193,9 @@ def _listed(value: Any) -> Any:
 
 def same(one: Any, other: Any) -> bool:
     """Return whether two values are equal, of any type; models of a class that was defined again by their fields."""
-    if hasattr(one, "equals") and hasattr(one, "columns"):
-        return type(one) is type(other) and bool(one.equals(other))
     try:
+        if hasattr(one, "equals") and hasattr(one, "columns"):
+            return type(one) is type(other) and bool(one.equals(other))
         if bool(one == other):
             return True
     except Exception:  # noqa: BLE001 - whatever a foreign comparison raises

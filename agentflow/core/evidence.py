@@ -77,6 +77,10 @@ class InMemory:
             older.before, older.is_complete = None, False
             older.nothing_earlier = "the run has no journal, and the one before it is held in memory no more"
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Let a result pass to another process, which knows nothing of this one's runs."""
+        return type(None), ()
+
     def past_run(self, result: RunResult) -> PastRun:
         """Return the run as it is in memory."""
         return PastRun(result, dict(self.inputs), parts=workflow_parts(self.steps).steps)

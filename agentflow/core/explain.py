@@ -94,7 +94,8 @@ def fill_words(result: RunResult) -> None:
     except AgentFlowError:  # a damaged journal must not keep anybody from seeing the run
         return
     for place, row in compared.items():
-        row.why = comparison.explain(place, row).word
+        with suppress(AgentFlowError):
+            row.why = comparison.explain(place, row).word
 
 
 def _without_comparison(row: StepRow) -> str:
@@ -136,7 +137,7 @@ class _Comparison:
         self._inputs: dict[str, PastInputs] = {}  # by the id of an earlier run
         self._changes: dict[
             tuple[str, str], list[Reason]
-        ] = {}  # by step and earlier run: its items have the same parts
+        ] = {}  # by step and earlier run: all items have the same parts
         if result._evidence is None or not places:
             return
         with suppress(RunNotFoundError):  # it was deleted
@@ -197,8 +198,8 @@ def _origins(result: RunResult, row: StepRow) -> tuple[str, tuple[Reason, ...]]:
         Reason("", f"Asked {_ago(origin.at, result.started_at)} before, by {_place(origin)} of run {origin.run_id}.")
         for origin in origins[:_MOST_ORIGINS]
     ]
-    if left := len(origins) - _MOST_ORIGINS:
-        reasons += [Reason("", f"... and {left:,} more.")] if left > 0 else []
+    if len(origins) > _MOST_ORIGINS:
+        reasons.append(Reason("", f"... and {len(origins) - _MOST_ORIGINS:,} more."))
     answers = "Its answer was" if len(row.replies) == 1 else f"Its {len(row.replies):,} answers were"
     return f"{answers} taken from the cache: nothing was paid.", tuple(reasons)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -114,6 +114,8 @@ class _Scope:
     def _list(self, step_id: str) -> Any:
         over = str(self.steps[step_id].map_over)
         value = self._whole(step_id).get(over, NotKept("it had its own default"))
+        if isinstance(value, Iterator):
+            return NotKept("it could be read only once")
         return value if isinstance(value, NotKept) else as_items(over, value)
 
     def _value(self, parts: StepParts, name: str, source: Source) -> Any:

@@ -9,7 +9,7 @@ from agentflow.core.backtest import Backtest, Case
 from agentflow.core.errors import message_of
 from agentflow.core.result import RunResult, StepRow
 from agentflow.views.format import MARKS, count, duration, money, plural
-from agentflow.views.html_parts import CARD, MUTED, element, fact_blocks, safe, small
+from agentflow.views.html_parts import CARD, MUTED, element, fact_blocks, plain, safe, small
 from agentflow.views.outputs import one_line
 from agentflow.views.summary import Fact, output_preview
 
@@ -63,12 +63,15 @@ def _facts(backtest: Backtest) -> Iterator[Fact]:
     yield Fact("with other answers", count(len(backtest.changed)))
     yield Fact("failures fixed", count(len(backtest.fixed)))
     yield Fact("broken", count(len(backtest.broken)))
-    yield Fact("cost", f"{money(backtest.before_cost_usd)} → {money(backtest.cost_usd)}")
+    yield Fact("cost before", money(backtest.before_cost_usd))
+    yield Fact("cost now", money(backtest.cost_usd))
+    yield Fact("quoted", money(backtest.quote.likely_usd))
     listed = backtest.before_bedrock_usd, backtest.bedrock_usd
     if listed != (backtest.before_cost_usd, backtest.cost_usd):
-        yield Fact("Bedrock lists", f"{money(listed[0])} → {money(listed[1])}")
-    yield Fact("quoted before", money(backtest.quote.likely_usd))
-    yield Fact("median time", f"{duration(backtest.before_latency_ms)} → {duration(backtest.latency_ms)}")
+        yield Fact("Bedrock lists before", money(listed[0]))
+        yield Fact("Bedrock lists now", money(listed[1]))
+    yield Fact("median time before", duration(backtest.before_latency_ms))
+    yield Fact("median time now", duration(backtest.latency_ms))
 
 
 def _shown(backtest: Backtest) -> tuple[list[_Difference], int]:
@@ -120,7 +123,7 @@ def _block(difference: _Difference) -> str:
     head = f"{element('strong', difference.word)} {element('span', safe(difference.place), style=MUTED)}"
     lines = [head, *(_line(label, getattr(difference, label)) for label in ("before", "after"))]
     edge = f"border-left:4px solid {_COLOURS[difference.word]};padding:2px 0 2px 12px;margin:10px 0 0 0"
-    return element("div", "".join(element("div", line) for line in lines), style=f"{edge};overflow-wrap:break-word")
+    return element("div", "".join(map(plain, lines)), style=edge)
 
 
 def _line(label: str, text: str) -> str:

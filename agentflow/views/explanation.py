@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from agentflow.core.changes import Reason
 from agentflow.core.explain import Explanation
-from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, element, safe
+from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, element, plain, safe
 from agentflow.views.outputs import encodable, one_line
 
 _NAME_WIDTH = 60
 _LINE_WIDTH = 400
 _DIFF = (
-    f"margin:4px 0 8px 0;padding:8px 10px;border:{RULE};border-radius:6px;background:transparent;font-size:12px;"
-    f"{MONO};line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;"
+    f"margin:4px 0 8px 0;padding:8px 10px;border:{RULE};border-radius:6px;font-size:12px;{MONO};line-height:1.5;"
     "max-height:360px;overflow:auto"
 )
 # Behind lines that were added and removed; the text on them keeps the page's colour, and its sign.
@@ -30,7 +29,7 @@ def explanation_text(explanation: Explanation) -> str:
 def explanation_html(explanation: Explanation) -> str:
     """Return an explanation as an HTML card; all that comes from workflows and models is escaped."""
     title = element("strong", safe(_title(explanation)), style="font-size:15px")
-    said = element("div", safe(explanation.said), style="margin:4px 0 0 0")
+    said = plain(safe(explanation.said), style="margin:4px 0 0 0")
     return element(
         "div", title + said + "".join(map(_reason, explanation.reasons)), style=f"{CARD};overflow-wrap:break-word"
     )
@@ -52,11 +51,12 @@ def _printable(line: str) -> str:
 
 def _reason(reason: Reason) -> str:
     label = element("span", safe(_label(reason)), style=MUTED)
-    told = element("div", label + safe(one_line(reason.text, _LINE_WIDTH)), style="margin:6px 0 0 0")
-    return told + (element("div", "".join(map(_line, reason.diff.splitlines())), style=_DIFF) if reason.diff else "")
+    told = plain(label + safe(one_line(reason.text, _LINE_WIDTH)), style="margin:6px 0 0 0")
+    lines = [line for line in reason.diff.splitlines() if not line.startswith(("--- ", "+++ "))]  # colours say it
+    return told + (plain("".join(map(_line, lines)), style=_DIFF) if lines else "")
 
 
 def _line(line: str) -> str:
     behind = _BEHIND.get(line[:1], "")
-    quiet = "" if behind else MUTED
-    return element("div", safe(line) or "&nbsp;", style=f"background-color:{behind}" if behind else quiet)
+    look = f"background-color:{behind}" if behind else MUTED
+    return element("span", safe(line) or "&nbsp;", style=f"display:block;{look}")

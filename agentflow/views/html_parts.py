@@ -37,6 +37,15 @@ def element(tag: str, content: str, *, style: str = "", **attributes: str) -> st
     return f"<{tag}{written}>{content}</{tag}>"
 
 
+def plain(content: str, *, style: str = "") -> str:
+    """Return text of others as it is written: in a `pre`, JupyterLab looks for no formulas between dollar signs."""
+    kept = (
+        "margin:0;padding:0;border:0;background:transparent;color:inherit;font-family:inherit;font-size:inherit;"
+        "line-height:inherit;white-space:pre-wrap;word-break:normal;overflow-wrap:break-word"
+    )
+    return element("pre", content, style=f"{kept};{style}" if style else kept)
+
+
 def small(content: str, *, style: str = "") -> str:
     """Return a second, quieter line below a figure or a name; none for no content."""
     if not content:

@@ -117,7 +117,7 @@ def test_prompts_are_sent_once_a_case_and_costs_are_told_before_and_after(script
     assert frame["cost_usd"].to_list() == frame["before_cost_usd"].to_list() == [0.0, 0.0]
     assert test.cost_usd == test.result.cost_usd
     assert test.before_latency_ms is not None
-    assert "cases 2 · with other answers 2 · failures fixed 0 · broken 0 · cost $0 → $0" in repr(test)
+    assert "cases 2 · with other answers 2 · failures fixed 0 · broken 0 · cost before $0 · cost now $0" in repr(test)
 
 
 def test_a_case_whose_inputs_were_not_kept_is_skipped_and_named() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -208,14 +207,15 @@ async def test_what_was_cancelled_names_the_failure_that_ended_the_run() -> None
 
 
 def test_an_interrupted_run_says_so() -> None:
+    async def wait() -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
     workflow = Workflow("interrupted")
-    workflow.add_step("wait", lambda: time.sleep(1.0))
+    workflow.add_step("wait", wait)
     workflow.add_step("after", lambda wait: 1)
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
     with pytest.raises(RunInterrupted) as stopped:
         workflow.run()
-    timer.join()
     assert stopped.value.result.explain("after").said == "It did not run: the run was interrupted."
 
 
@@ -378,3 +378,49 @@ async def test_a_resumed_run_is_explained_as_it_ended() -> None:
     result = await workflow.resume(failed.value.result.run_id)
     assert [result.explain(step).word for step in workflow.steps] == ["new", "new"]
     assert result.to_frame()["why"].to_list() == ["new", "new"]
+
+
+async def test_after_a_resume_with_changes_a_run_is_compared_with_what_it_became() -> None:
+    def build(factor: int, *, fails: bool) -> Workflow:
+        def last(first: int) -> int:
+            if fails:
+                raise ValueError("not yet")
+            return first
+
+        workflow = Workflow("edited")
+        workflow.add_step("first", lambda number: number * factor)
+        workflow.add_step("last", last)
+        return workflow
+
+    with pytest.raises(WorkflowError) as failed:
+        await build(2, fails=True).execute(number=1)
+    run_id = failed.value.result.run_id
+    await build(3, fails=False).resume(run_id, accept_changes=True)
+    later = await build(3, fails=False).execute(number=1)
+    assert later.explain("first").compared_with == run_id
+    assert [later.explain(step).word for step in ("first", "last")] == ["again", "again"]
+
+
+def test_a_list_that_could_be_read_only_once_is_no_error() -> None:
+    workflow = Workflow(WorkflowConfig(name="once", journal=False))
+    workflow.add_step("each", lambda number: number, map_over="number")
+    workflow.run(number=iter([1, 2]))
+    result = workflow.run(number=iter([1, 2]))
+    assert "number cannot be compared: it could be read only once" in repr(result.explain("each", item=1))
+    assert "each" in repr(result)
+
+
+def test_a_result_passes_to_another_process() -> None:
+    for keep in (True, False):
+        workflow = Workflow(WorkflowConfig(name="pickled", journal=keep))
+        workflow.add_step("same", lambda number: number)
+        copied = pickle.loads(pickle.dumps(workflow.run(number=1)))
+        assert copied.explain("same").word == ("new" if keep else "")
+
+
+def test_too_many_rows_are_not_compared_for_a_table_but_explained_when_asked() -> None:
+    workflow = Workflow("large")
+    workflow.add_step("each", lambda number: number, map_over="number")
+    result = workflow.run(number=list(range(5_000)))
+    assert result.to_frame()["why"].isna().all()
+    assert result.explain("each", item=4_999).word == "new"

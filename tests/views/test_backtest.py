@@ -41,8 +41,8 @@ ALL = backtest(
 
 
 FIGURES = (
-    "cases 4 and 1 skipped · with other answers 1 · failures fixed 1 · broken 1 · cost $0.0060 → $0.0060 · "
-    "quoted before $0 · median time 1.00 s → 2.00 s"
+    "cases 4 and 1 skipped · with other answers 1 · failures fixed 1 · broken 1 · cost before $0.0060 · "
+    "cost now $0.0060 · quoted $0 · median time before 1.00 s · median time now 2.00 s"
 )
 
 
@@ -68,14 +68,14 @@ def test_text_says_the_figures_and_then_the_worst_first() -> None:
 def test_the_card_says_the_same() -> None:
     page = Page(backtest_html(ALL))
     assert backtest_html(ALL) == ALL._repr_html_()
-    for told in ("4 and 1 skipped", "failures fixed", "$0.0060 → $0.0060", "1.00 s → 2.00 s", "it breaks", "r-4"):
+    for told in ("4 and 1 skipped", "failures fixed", "$0.0060cost now", "2.00 smedian time now", "it breaks", "r-4"):
         assert told in page.text
     assert page.text.index("broken run r-2") < page.text.index("fixed run r-2") < page.text.index("changed run r-1")
 
 
 def test_an_unknown_price_stays_unknown() -> None:
     test = backtest(Case("r-1", None, answered("yes"), {}, answered("no", paid=None)))
-    assert "cost $0.0020 → unknown" in repr(test)
+    assert "cost before $0.0020 · cost now unknown" in repr(test)
     assert backtest_frame(test)["cost_usd"].isna().to_list() == [True]
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentflow.core.backtest import Backtest, Case
+from agentflow.core.changes import Reason
+from agentflow.core.explain import Explanation
+from agentflow.core.result import RunResult
+from agentflow.views.backtest import backtest_html
+from agentflow.views.explanation import explanation_html
 from agentflow.views.html import run_html
 from agentflow.views.html_parts import MUTED
 from agentflow.views.text import run_text
@@ -162,3 +169,33 @@ def test_why_a_step_ran_stands_beside_its_status() -> None:
     failed = runs.failed()
     failed.rows["publish"].why = "not run"
     assert "· not run" not in Page(run_html(failed)).text
+
+
+def explanation_card(text: str) -> str:
+    reason = Reason("upstream", text, f"{text}\n1", f"{text}\n2")
+    return explanation_html(Explanation("r-1", "a", None, "upstream", text, (reason,)))
+
+
+def backtest_card(text: str) -> str:
+    def answered(output: str) -> RunResult:
+        play = Play("a")
+        play.start("a", 0.0)
+        play.answer("a", 0.0, 1.0, output)
+        return play.end("ok", 1.0)
+
+    return backtest_html(Backtest("w", (Case("r-1", None, answered("no"), {}, answered(text)),), RunResult()))
+
+
+@pytest.mark.parametrize("card", [explanation_card, backtest_card])
+def test_no_text_between_dollar_signs_is_taken_for_a_formula(card: Callable[[str], str]) -> None:
+    class Looking(Page):
+        outside = ""
+
+        def handle_data(self, data: str) -> None:
+            super().handle_data(data)
+            if "pre" not in self.open:
+                self.outside += data
+
+    page = Looking(card("between $x$ and $y$"))
+    assert "$x$" in page.text
+    assert "$x$" not in page.outside
