@@ -105,6 +105,7 @@ class Writer:
         self._chore: Iterator[None] | None = None
         self._beat_at = 0.0
         self._retry_at: float | None = None
+        self._problem: JournalError | None = None
         self._stop_at: float | None = None
 
     @property
@@ -122,7 +123,7 @@ class Writer:
         """
         self._connection, self._file = connection, self._database.identity()
         self._chore = chore(connection) if chore else None
-        self._retry_at = self._stop_at = None
+        self._problem = self._retry_at = self._stop_at = None
         self._ended.clear()
         self._thread = threading.Thread(target=self._serve, name="agentflow-journal", daemon=True)
         self._thread.start()
@@ -237,11 +238,10 @@ class Writer:
             self._lives.pop(live, None)
 
     def _write(self) -> None:
-        if self._retry_at is not None and time.monotonic() < self._retry_at:
-            for group in self._groups:
-                group.answer(durable=False, patient=False)
+        if self._problem is not None and self._retry_at is not None and time.monotonic() < self._retry_at:
+            self._give_up_waiting(self._problem)
             return
-        self._retry_at = None
+        self._problem = self._retry_at = None
         while self._groups:
             batch = self._groups[0].batch
             try:
@@ -300,11 +300,15 @@ class Writer:
         self._commit(anew.write)
 
     def _fail(self, problem: JournalError) -> None:
-        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._problem, self._retry_at = problem, time.monotonic() + RETRY_SECONDS
+        self._give_up_waiting(problem)
+
+    def _give_up_waiting(self, problem: JournalError) -> None:
+        """Let those go on that do not wait for a failure to pass, once their runs were told."""
+        for live in self._concerned():  # before those who wait go on, and the run may end
+            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
         for group in self._groups:
             group.answer(durable=False, patient=False)
-        for live in self._concerned():
-            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
 
     def _concerned(self) -> dict[LiveRun, None]:
         """Return the runs that go on, or have something to be written."""

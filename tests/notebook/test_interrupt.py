@@ -79,7 +79,7 @@ def test_an_interrupt_returns_at_once_and_the_answers_in_flight_are_kept(
     assert "The run was interrupted" in shown
     assert "given up" in shown
 
-    endpoint.follow(latency_ms=200)
+    endpoint.follow(latency_ms=ANSWER_SECONDS * 500)
     again = f"len(workflow.run(word=words[:{IN_FLIGHT}]).outputs['ask'])"
     assert kernel.run(again).endswith(str(IN_FLIGHT))
     stats = endpoint.stats()

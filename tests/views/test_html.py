@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentflow.core.backtest import Backtest, Case
 from agentflow.core.changes import Reason
 from agentflow.core.explain import Explanation
+from agentflow.core.quote import Quote
 from agentflow.core.result import RunResult
 from agentflow.views.backtest import backtest_html
 from agentflow.views.explanation import explanation_html
@@ -183,7 +184,14 @@ def backtest_card(text: str) -> str:
         play.answer("a", 0.0, 1.0, output)
         return play.end("ok", 1.0)
 
-    return backtest_html(Backtest("w", (Case("r-1", None, answered("no"), {}, answered(text)),), RunResult()))
+    return backtest_html(
+        Backtest(
+            "w",
+            (Case("r-1", None, answered("no"), {}, answered(text)),),
+            RunResult(),
+            Quote("w", 1, (), None, None, None),
+        )
+    )
 
 
 @pytest.mark.parametrize("card", [explanation_card, backtest_card])
