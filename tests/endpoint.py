@@ -59,7 +59,7 @@ class Endpoint:
 
     def follow(self, **script: Any) -> None:
         """Give the scripted model another script."""
-        self.get("/_config", json.dumps(script).encode())
+        self.get("/_config", json.dumps({"script": script}).encode())
 
     def get(self, path: str, body: bytes | None = None) -> Any:
         with urllib.request.urlopen(self.url + path, data=body, timeout=10) as response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +16,7 @@ from agentflow.local.blocks import document_note, image_note, tool_result_text, 
 from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
 from agentflow.local.errors import Refusal, invalid
 from agentflow.local.facts import ServedModel
+from agentflow.local.prompt_cache import anthropic_blocks
 
 
 class _Part(BaseModel):
@@ -149,6 +150,7 @@ def parse(body: object, model: ServedModel) -> ChatRequest:
         stop_sequences=tuple(message.stop_sequences),
         schema=output_format.json_schema if output_format else None,
         forced_tools=_forced_tools(message.tools, message.tool_choice),
+        blocks=anthropic_blocks(cast("Mapping[str, Any]", body)),
     )
 
 
@@ -225,8 +227,8 @@ def _tool_use(name: str) -> dict[str, Any]:
 def _usage(begin: Begin, output_tokens: int) -> Mapping[str, int]:
     return {
         "input_tokens": begin.input_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": begin.cache.write_tokens if begin.cache else 0,
+        "cache_read_input_tokens": begin.cache.read_tokens if begin.cache else 0,
         "output_tokens": output_tokens,
     }
 

@@ -39,6 +39,15 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptBlock:
+    """One block of a prompt that is to be cached, in the order tools, system, messages."""
+
+    digest: bytes  # of the whole prompt up to the end of this block
+    characters: int  # of the whole prompt up to the end of this block, as JSON
+    ttl: str | None = None  # "5m" or "1h": a checkpoint follows this block
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A request, whichever wire format it came in. None: the request does not say."""
 
@@ -51,6 +60,7 @@ class ChatRequest:
     seed: int | None = None
     schema: Mapping[str, Any] | None = None  # the answer must be JSON of this schema
     forced_tools: tuple[Tool, ...] = ()  # the answer must call one of these
+    blocks: tuple[PromptBlock, ...] = ()  # empty where the prompt has no checkpoint
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:
@@ -63,11 +73,26 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Tokens of a prompt that came from the prompt cache, and that went into it for 5 minutes or 1 hour."""
+
+    read_tokens: int = 0
+    write_5m_tokens: int = 0
+    write_1h_tokens: int = 0
+
+    @property
+    def write_tokens(self) -> int:
+        """All that was written."""
+        return self.write_5m_tokens + self.write_1h_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """The prompt is read: first item of every answer. A tool's name means that the pieces are its JSON input."""
 
-    input_tokens: int
+    input_tokens: int  # from a model all of the prompt's; to a client those that the cache has no part in
     tool_name: str | None = None
+    cache: CacheUse | None = None  # None: the request has no checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +122,9 @@ class LocalModel(Protocol):
     @property
     def label(self) -> str:
         """The name that replies and tables show."""
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Return the tokens of a prompt, which a token quota reserves before the answer."""
 
     def answer(self, request: ChatRequest) -> Items:
         """Answer one request; refuse it by raising `Refusal` before the first item."""

@@ -14,6 +14,7 @@ from agentflow.local.blocks import document_note, image_note, tool_result_text, 
 from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
 from agentflow.local.errors import invalid
 from agentflow.local.facts import ServedModel
+from agentflow.local.prompt_cache import converse_blocks
 from agentflow.local.shapes import check
 
 # An underscore passes, though Bedrock's own message does not name it.
@@ -42,6 +43,7 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
         seed=extra["seed"] if isinstance(extra.get("seed"), int) else None,
         schema=_answer_schema(_present(fields.get("outputConfig"))),
         forced_tools=_forced_tools(_present(fields.get("toolConfig"))),
+        blocks=converse_blocks(fields),
     )
 
 
@@ -88,11 +90,17 @@ def closing(begin: Begin, finish: Finish, timing: Timing) -> bytes:
 
 
 def _accounts(begin: Begin, finish: Finish, timing: Timing) -> Mapping[str, Any]:
-    usage = {
+    usage: dict[str, Any] = {
         "inputTokens": begin.input_tokens,
         "outputTokens": finish.output_tokens,
         "totalTokens": begin.input_tokens + finish.output_tokens,
     }
+    if cache := begin.cache:
+        usage["totalTokens"] += cache.read_tokens + cache.write_tokens
+        usage |= {"cacheReadInputTokens": cache.read_tokens, "cacheWriteInputTokens": cache.write_tokens}
+        written = (("1h", cache.write_1h_tokens), ("5m", cache.write_5m_tokens))
+        if details := [{"ttl": ttl, "inputTokens": tokens} for ttl, tokens in written if tokens]:
+            usage["cacheDetails"] = details
     return {"usage": usage, "metrics": {"latencyMs": timing.latency_ms}}
 
 

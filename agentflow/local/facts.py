@@ -24,6 +24,8 @@ class ServedModel:
     on_demand: bool  # whether the bare id can be called
     context_tokens: int
     max_output_tokens: int
+    cache_min_tokens: int | None = None  # the shortest prompt that is cached; None: no prompt caching
+    output_burndown: int = 1  # what one output token takes of a token quota
 
 
 class ServedModels:
@@ -43,11 +45,11 @@ class ServedModels:
         Refusal
             Nothing has that name, or it is the bare id of a model that only a profile may call.
         """
-        arn = _ARN.fullmatch(name)
-        model = self._by_id.get(arn["id"] if arn else name)
+        called_as = bare_name(name)
+        model = self._by_id.get(called_as)
         if model is None:
             raise invalid("The provided model identifier is invalid.")
-        if not model.on_demand and (arn["id"] if arn else name) == model.model_id:
+        if not model.on_demand and called_as == model.model_id:
             # Bedrock writes this apostrophe as U+2019, and clients match the sentence.
             message = (
                 f"Invocation of model ID {name} with on-demand throughput isn\u2019t supported. Retry your request "
@@ -55,3 +57,9 @@ class ServedModels:
             )
             raise invalid(message)
         return model
+
+
+def bare_name(name: str) -> str:
+    """Return the id or profile in an ARN; any other name as it is."""
+    arn = _ARN.fullmatch(name)
+    return arn["id"] if arn else name

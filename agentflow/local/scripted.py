@@ -59,6 +59,10 @@ class ScriptedModel:
         self._replies = cycle(script.replies)
         self._errors = chain.from_iterable(repeat(error, error.times) for error in script.errors)
 
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Return the tokens of a prompt, as its usage will tell them."""
+        return _input_tokens(request)
+
     async def answer(self, request: ChatRequest) -> Items:
         """Answer as the script says."""
         if error := next(self._errors, None):
