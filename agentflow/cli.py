@@ -71,7 +71,15 @@ def _serve(options: argparse.Namespace) -> int:
     from agentflow.models.catalog import load_catalog
 
     models = [
-        ServedModel(spec.id, spec.profiles, spec.on_demand, spec.context_tokens, spec.max_output_tokens)
+        ServedModel(
+            spec.id,
+            spec.profiles,
+            spec.on_demand,
+            spec.context_tokens,
+            spec.max_output_tokens,
+            cache_min_tokens=spec.cache_min_tokens,
+            burndown=spec.burndown,
+        )
         for spec in load_catalog().models.values()
     ]
     return serve(

@@ -79,7 +79,7 @@ class Bill:
             self._reservation.settle(0)
             return
         begin, cache = self._begin, self._begin.cache or CacheUse()
-        burnt = self._output_tokens * self.call.model.output_burndown
+        burnt = self._output_tokens * self.call.model.burndown
         self._reservation.settle(begin.input_tokens + cache.write_tokens + burnt)
         self.stats.bill(self.call, begin, self._output_tokens)
 

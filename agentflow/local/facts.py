@@ -25,7 +25,7 @@ class ServedModel:
     context_tokens: int
     max_output_tokens: int
     cache_min_tokens: int | None = None  # the shortest prompt that is cached; None: no prompt caching
-    output_burndown: int = 1  # what one output token takes of a token quota
+    burndown: int = 1  # what one output token takes of a token quota
 
 
 class ServedModels:

@@ -30,9 +30,10 @@ text of a message or the system prompt), ``region``, and a window of the region'
 What happens: the errors of `agentflow.local.refusals` by name, or any other as ``error``, before any work; ``latency``
 before the answer, ``slow_first_token`` and ``stalled_stream`` within a stream; ``cut_stream`` (the connection breaks),
 ``short_stream`` (it ends as if all were well), ``stream_error`` (an exception event) and ``bad_checksum``, in streams
-after some pieces of text, or at the end of a shorter one; ``reset`` of the connection before the work or after it, when it is billed; ``region_down``:
-every connection is reset. A delay is a number of milliseconds, ``{uniform: [low, high]}`` or ``{lognormal: [median,
-sigma]}``. What had been answered before a stream broke is billed; a request that ends in an error is not.
+after some pieces of text, or at the end of a shorter one; ``reset`` of the connection before the work or after it;
+``region_down``: every connection is reset. A delay is a number of milliseconds, ``{uniform: [low, high]}`` or
+``{lognormal: [median, sigma]}``. What a request had used until its answer broke off is billed; one that ends in an
+error is not.
 """
 
 from __future__ import annotations

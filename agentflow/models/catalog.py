@@ -95,6 +95,8 @@ class ModelSpec(_Row):
     on_demand: bool
     context_tokens: int
     max_output_tokens: int
+    cache_min_tokens: int | None = None
+    burndown: int = 1
     json_schema: bool = False
     end_of_life: date | None = None
     successor: str | None = None
