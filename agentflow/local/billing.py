@@ -63,8 +63,8 @@ class Bill:
                         self._begin = self._with_cache(item)
                         yield self._begin
                     case Piece():
-                        self._output_tokens = item.output_tokens
                         yield item
+                        self._output_tokens = item.output_tokens  # a piece that a fault keeps back is not paid
                     case Finish():
                         self._output_tokens = item.output_tokens
                         self.settle()  # now: who has read the end of an answer finds it counted

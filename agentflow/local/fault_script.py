@@ -42,7 +42,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -96,24 +96,33 @@ def seconds(delay: Delay, random: Random) -> float:
     return min(drawn / 1000, 3600.0)
 
 
-class Rule(_Part):
+class Window(_Part):
+    """Where and when a fault happens, by the region's clock; a field that is not set lets all pass."""
+
+    region: str | None = None
+    from_seconds: Annotated[float, Field(ge=0)] = 0.0
+    until_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.until_seconds is not None and self.until_seconds <= self.from_seconds:
+            raise ValueError("until_seconds must be later than from_seconds")
+        return self
+
+    def is_open(self, now: float) -> bool:
+        """Return whether it happens at a time."""
+        return self.from_seconds <= now and (self.until_seconds is None or now < self.until_seconds)
+
+
+class Rule(Window):
     """Which requests a fault happens to; a field that is not set lets all pass."""
 
     model: str | None = None
     operation: Operation | None = None
     prompt: Annotated[str, AfterValidator(_compiles)] | None = None
-    region: str | None = None
-    from_seconds: Annotated[float, Field(ge=0)] = 0.0
-    until_seconds: Annotated[float, Field(gt=0)] | None = None
     every: Annotated[int, Field(ge=1)] = 1
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     first: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _window_is_open(self) -> Rule:
-        if self.until_seconds is not None and self.until_seconds <= self.from_seconds:
-            raise ValueError("until_seconds must be later than from_seconds")
-        return self
 
 
 class NamedError(Rule):
@@ -136,7 +145,7 @@ class OtherError(Rule):
     status: Annotated[int, Field(ge=400, le=599)] | None = None  # None: the code's own
 
     @model_validator(mode="after")
-    def _status_is_known(self) -> OtherError:
+    def _status_is_known(self) -> Self:
         if self.status is None and self.code not in STATUS_BY_CODE:
             raise ValueError(f"status is needed: {self.code} has none that is known")
         return self
@@ -193,13 +202,10 @@ class Reset(Rule):
     after_work: bool = False
 
 
-class RegionDown(_Part):
+class RegionDown(Window):
     """A region none of whose operations can be reached for a while."""
 
     fault: Literal["region_down"]
-    region: str | None = None
-    from_seconds: Annotated[float, Field(ge=0)] = 0.0
-    until_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 Fault = Annotated[

@@ -100,8 +100,7 @@ class Faults:
         BrokenOffError
             It is.
         """
-        now = self._clock.now() if self._outages else 0.0
-        if any(rule.from_seconds <= now < (rule.until_seconds or float("inf")) for rule in self._outages):
+        if self._outages and any(rule.is_open(self._clock.now()) for rule in self._outages):
             self._stats.faults["region_down"] += 1
             raise BrokenOffError("reset")
 
@@ -179,8 +178,7 @@ def _names(rule: Rule, call: Call, now: float) -> bool:
     return (
         (rule.model is None or fnmatchcase(call.called_as, rule.model))
         and (rule.operation is None or rule.operation == call.operation)
-        and rule.from_seconds <= now
-        and (rule.until_seconds is None or now < rule.until_seconds)
+        and rule.is_open(now)
         and (rule.prompt is None or any(re.search(rule.prompt, text) for text in _texts(call)))
     )
 

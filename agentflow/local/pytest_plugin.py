@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def bedrock_process() -> Iterator[EndpointProcess]:
-    """The process of the session's endpoint."""
+    """Run the session's endpoint in a process of its own."""
     from agentflow.local.launch import EndpointProcess
 
     process = EndpointProcess("--model", "scripted")
@@ -53,7 +53,7 @@ def bedrock_process() -> Iterator[EndpointProcess]:
 
 @pytest.fixture
 def bedrock(bedrock_process: EndpointProcess, monkeypatch: pytest.MonkeyPatch) -> LocalBedrock:
-    """A Bedrock endpoint on this machine, as new, to which ``BEDROCK_ENDPOINT_URL`` points."""
+    """Return a Bedrock endpoint on this machine, as new, to which ``BEDROCK_ENDPOINT_URL`` points."""
     from agentflow.local.handle import LocalBedrock
 
     endpoint = LocalBedrock(bedrock_process.url)

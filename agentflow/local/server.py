@@ -171,8 +171,10 @@ class Endpoint:
             except BrokenOffError as broken:
                 if broken.how == "bad_checksum":
                     await response.write(eventstream.damaged(wire.delta(Piece("?", 0), begin)))
-                elif broken.how != "short_stream":
+                elif broken.how == "reset":
                     _reset_connection(request)
+                elif broken.how == "cut_stream" and request.transport is not None:
+                    request.transport.abort()  # what was sent before arrives
             except Exception as error:  # noqa: BLE001 - the status line is sent: only an event can tell of an error now
                 bill.cancel()
                 bill.stats.refused += 1
