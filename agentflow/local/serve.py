@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -140,7 +141,11 @@ async def _run(
             endpoint = Endpoint(model, served, Region(name, model.label, faults))
             # Without handler_cancellation a model would go on answering a client that has hung up.
             runner = web.AppRunner(
-                endpoint.app(), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE_SECONDS
+                endpoint.app(),
+                logger=_silence(),
+                access_log=None,
+                handler_cancellation=True,
+                shutdown_timeout=_GRACE_SECONDS,
             )
             await runner.setup()
             running.push_async_callback(runner.cleanup)
@@ -149,6 +154,13 @@ async def _run(
             places.append((name, listener.getsockname()[1], model.label))
         _tell(places, port, parent=parent)
         await stop.wait()
+
+
+def _silence() -> logging.Logger:
+    """Return a logger that says nothing: of a malformed request aiohttp's would quote the headers, keys and all."""
+    logger = logging.getLogger("agentflow.local.http")
+    logger.disabled = True
+    return logger
 
 
 def listen(port: int) -> socket.socket:

@@ -93,7 +93,7 @@ def test_a_wrong_file_is_a_clear_error(tmp_path: Path, text: str, wording: str) 
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(LocalEndpointError, match="cannot be read: .*No such file"):
+    with pytest.raises(LocalEndpointError, match="No such file"):
         read_fault_script(tmp_path / "no.yaml")
 
 

@@ -57,7 +57,7 @@ def test_tokens_come_back_evenly_and_never_over_the_quota(
     quotas = Quotas({HAIKU: Quota(tokens_per_minute=6_000)}, clock)
     quotas.reserve(HAIKU, 6_000)
     clock.change(ClockChange(advance_seconds=waited))
-    assert refused(quotas, too_many)
+    assert refused(quotas, fits + 1)
     quotas.reserve(HAIKU, fits)
 
 
@@ -98,7 +98,7 @@ def test_max_tokens_are_reserved_and_burnt_tokens_paid(scripted: Endpoint) -> No
     scripted.script(text="one two three four")
     # 4 of input and 996 reserved: all of the quota. What is used in the end is 4 + 4 * 5 (Haiku 4.5 burns 5x).
     scripted.say("one", inferenceConfig={"maxTokens": 996})
-    with pytest.raises(ClientError, match="ThrottlingException.*Too many tokens, please"):
+    with pytest.raises(ClientError, match="Too many tokens, please"):
         scripted.say("one", inferenceConfig={"maxTokens": 973})
     scripted.say("one", inferenceConfig={"maxTokens": 972})
 
