@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = actions.add_parser("serve", help="run the endpoint until Ctrl-C; the first line of output names its URL")
     serve.add_argument("--port", type=_port, default=8723, help="default 8723, or the next that is free; 0 takes any")
     serve.add_argument("--model", default="smollm2", help="smollm2 (default), scripted, or a FILE.gguf")
-    serve.add_argument("--script", type=Path, help="what --model scripted answers, as a JSON file")
+    serve.add_argument(
+        "--script", type=Path, help="what --model scripted answers, a YAML file (agentflow/local/script.py)"
+    )
     serve.add_argument("--faults", type=Path, help="what goes wrong, as a YAML file (agentflow/local/fault_script.py)")
     serve.add_argument(
         "--regions",

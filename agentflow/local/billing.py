@@ -69,6 +69,8 @@ class Bill:
                         self._output_tokens = item.output_tokens
                         self.settle()  # now: who has read the end of an answer finds it counted
                         yield item
+                    case _:
+                        yield item
 
     def settle(self) -> None:
         """Bill what was used, once."""

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from agentflow.local.errors import invalid
+from agentflow.local.tool_calls import CALL_MARK
 
 #: How a file of each image format begins; WebP's four bytes of size lie between its two marks.
 _IMAGE_MARKS = {
@@ -43,8 +44,8 @@ def document_note(name: str, document_format: str) -> str:
 
 
 def tool_use_text(name: str, tool_input: Any) -> str:
-    """Return what stands for a tool call of an earlier turn."""
-    return f"[called the tool {name} with {json.dumps(tool_input, ensure_ascii=False)}]"
+    """Return what stands for a tool call of an earlier turn: as the model itself writes one."""
+    return CALL_MARK + json.dumps({"name": name, "input": tool_input}, ensure_ascii=False)
 
 
 def tool_result_text(result: str, *, failed: bool) -> str:

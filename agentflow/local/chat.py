@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 
 class StopReason(StrEnum):
@@ -20,6 +20,10 @@ class StopReason(StrEnum):
     STOP_SEQUENCE = "stop_sequence"
     TOOL_USE = "tool_use"
     CONTEXT_EXCEEDED = "model_context_window_exceeded"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"  # from here on by a script only
+    CONTENT_FILTERED = "content_filtered"
+    MALFORMED_MODEL_OUTPUT = "malformed_model_output"
+    MALFORMED_TOOL_USE = "malformed_tool_use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Tool:
 
     name: str
     schema: Mapping[str, Any]
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,21 @@ class ChatRequest:
     stop_sequences: tuple[str, ...] = ()
     seed: int | None = None
     schema: Mapping[str, Any] | None = None  # the answer must be JSON of this schema
-    forced_tools: tuple[Tool, ...] = ()  # the answer must call one of these
+    tools: tuple[Tool, ...] = ()  # those that the answer may call
+    tool_required: bool = False  # it must call one of them
     blocks: tuple[PromptBlock, ...] = ()  # empty where the prompt has no checkpoint
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:
         """The JSON schema that the model's text must obey, None for free text."""
-        if len(self.forced_tools) == 1:
-            return self.forced_tools[0].schema
-        if self.forced_tools:
-            return {"anyOf": [_named_call(tool) for tool in self.forced_tools]}
-        return self.schema
+        if not self.tool_required:
+            return self.schema
+        return self.tools[0].schema if len(self.tools) == 1 else self.call_schema
+
+    @property
+    def call_schema(self) -> Mapping[str, Any]:
+        """The JSON schema of a call of any of the tools: its name and its input."""
+        return {"anyOf": [_named_call(tool) for tool in self.tools]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +97,25 @@ class CacheUse:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The prompt is read: first item of every answer. A tool's name means that the pieces are its JSON input."""
+    """The prompt is read: first item of every answer."""
 
     input_tokens: int  # from a model all of the prompt's; to a client those that the cache has no part in
-    tool_name: str | None = None
     cache: CacheUse | None = None  # None: the request has no checkpoint
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A content block begins: the pieces up to the next one are its text, or the JSON input of a tool."""
+
+    kind: Literal["text", "tool_use", "reasoning"] = "text"
+    tool_name: str = ""
+    tool_use_id: str = ""  # empty: the wire format makes one
+    signature: str = ""  # of reasoning
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text, and how many tokens the answer has up to its end."""
+    """Some of a block's text, and how many tokens the answer has up to its end."""
 
     text: str
     output_tokens: int
@@ -112,7 +130,7 @@ class Finish:
     stop_sequence: str | None = None
 
 
-Item: TypeAlias = Begin | Piece | Finish
+Item: TypeAlias = Begin | Block | Piece | Finish
 Items: TypeAlias = AsyncGenerator[Item, None]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 from agentflow.local import eventstream
-from agentflow.local.answers import Answer, Timing
+from agentflow.local.answers import Answer, Timing, tool_input
 from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
-from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
+from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Piece, Tool, Turn
 from agentflow.local.errors import invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.prompt_cache import converse_blocks
@@ -33,6 +33,7 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
     fields = _present(body)
     settings = _present(fields.get("inferenceConfig"))
     extra = _present(fields.get("additionalModelRequestFields"))
+    tools, tool_required = _tools(_present(fields.get("toolConfig")))
     return ChatRequest(
         turns=_turns(fields),
         system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
@@ -42,19 +43,16 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
         stop_sequences=tuple(settings.get("stopSequences", ())),
         seed=extra["seed"] if isinstance(extra.get("seed"), int) else None,
         schema=_answer_schema(_present(fields.get("outputConfig"))),
-        forced_tools=_forced_tools(_present(fields.get("toolConfig"))),
+        tools=tools,
+        tool_required=tool_required,
         blocks=converse_blocks(fields),
     )
 
 
 def response(answer: Answer, timing: Timing, _model: ServedModel) -> Mapping[str, Any]:
     """Return the body of a Converse response."""
-    block: Mapping[str, Any] = {"text": answer.text}
-    if answer.begin.tool_name:
-        tool_use = {"toolUseId": _tool_use_id(), "name": answer.begin.tool_name, "input": answer.tool_input}
-        block = {"toolUse": tool_use}
     return {
-        "output": {"message": {"role": "assistant", "content": [block]}},
+        "output": {"message": {"role": "assistant", "content": [_content(*block) for block in answer.blocks]}},
         "stopReason": answer.finish.reason,
         **_accounts(answer.begin, answer.finish, timing),
     }
@@ -65,28 +63,68 @@ def headers(_answer: Answer, _timing: Timing) -> Mapping[str, str]:
     return {}
 
 
-def opening(begin: Begin, _model: ServedModel) -> bytes:
-    """Return the events before the first text. Only a tool's block is announced by `contentBlockStart`."""
-    frames = eventstream.event("messageStart", {"role": "assistant"})
-    if begin.tool_name:
-        start = {"toolUse": {"toolUseId": _tool_use_id(), "name": begin.tool_name}}
-        frames += eventstream.event("contentBlockStart", {"contentBlockIndex": 0, "start": start})
-    return frames
+class Frames:
+    """The events of one streamed answer, in their order."""
+
+    def __init__(self, _model: ServedModel) -> None:
+        self._index = 0
+        self._block: Block | None = None
+
+    def opening(self, _begin: Begin) -> bytes:
+        """Return the events before the first block."""
+        return eventstream.event("messageStart", {"role": "assistant"})
+
+    def block(self, block: Block) -> bytes:
+        """Return the events between two blocks. Only a tool's block is announced, by `contentBlockStart`."""
+        frames = self._stop()
+        self._block = block
+        if block.kind == "tool_use":
+            start = {"toolUse": {"toolUseId": block.tool_use_id or _tool_use_id(), "name": block.tool_name}}
+            frames += eventstream.event("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
+        return frames
+
+    def delta(self, piece: Piece) -> bytes:
+        """Return the event of one piece of a block."""
+        match self._block:
+            case Block(kind="tool_use"):
+                return self._delta({"toolUse": {"input": piece.text}})
+            case Block(kind="reasoning"):
+                return self._delta({"reasoningContent": {"text": piece.text}})
+            case _:
+                return self._delta({"text": piece.text})
+
+    def closing(self, begin: Begin, finish: Finish, timing: Timing) -> bytes:
+        """Return the events after the last piece; usage comes last of all, in `metadata`."""
+        return (
+            self._stop()
+            + eventstream.event("messageStop", {"stopReason": finish.reason})
+            + eventstream.event("metadata", _accounts(begin, finish, timing))
+        )
+
+    def _stop(self) -> bytes:
+        """Return the events that end the block that is open; a signature comes after the reasoning that it is of."""
+        block, self._block = self._block, None
+        if block is None:
+            return b""
+        frames = self._delta({"reasoningContent": {"signature": block.signature}}) if block.signature else b""
+        frames += eventstream.event("contentBlockStop", {"contentBlockIndex": self._index})
+        self._index += 1
+        return frames
+
+    def _delta(self, change: Mapping[str, Any]) -> bytes:
+        return eventstream.event("contentBlockDelta", {"contentBlockIndex": self._index, "delta": change})
 
 
-def delta(piece: Piece, begin: Begin) -> bytes:
-    """Return the event of one piece of text or of a tool's input."""
-    change: Mapping[str, Any] = {"toolUse": {"input": piece.text}} if begin.tool_name else {"text": piece.text}
-    return eventstream.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": change})
-
-
-def closing(begin: Begin, finish: Finish, timing: Timing) -> bytes:
-    """Return the events after the last text; usage comes last of all, in `metadata`."""
-    return (
-        eventstream.event("contentBlockStop", {"contentBlockIndex": 0})
-        + eventstream.event("messageStop", {"stopReason": finish.reason})
-        + eventstream.event("metadata", _accounts(begin, finish, timing))
-    )
+def _content(block: Block, text: str) -> Mapping[str, Any]:
+    match block.kind:
+        case "tool_use":
+            use_id = block.tool_use_id or _tool_use_id()
+            return {"toolUse": {"toolUseId": use_id, "name": block.tool_name, "input": tool_input(text)}}
+        case "reasoning":
+            signature = {"signature": block.signature} if block.signature else {}
+            return {"reasoningContent": {"reasoningText": {"text": text, **signature}}}
+        case "text":
+            return {"text": text}
 
 
 def _accounts(begin: Begin, finish: Finish, timing: Timing) -> Mapping[str, Any]:
@@ -220,15 +258,14 @@ def _answer_schema(output: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return schema
 
 
-def _forced_tools(config: Mapping[str, Any]) -> tuple[Tool, ...]:
+def _tools(config: Mapping[str, Any]) -> tuple[tuple[Tool, ...], bool]:
+    """Return the tools that the answer may call, and whether it must call one."""
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if tool.get("toolSpec")]
-    tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs)
+    tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"], spec.get("description") or "") for spec in specs)
     choice = _present(config.get("toolChoice"))
-    if "any" in choice:
-        return tools
     if "tool" not in choice:
-        return ()
+        return tools, "any" in choice
     chosen = tuple(tool for tool in tools if tool.name == choice["tool"]["name"])
     if not chosen:
         raise invalid(f"The tool {choice['tool']['name']} in toolConfig.toolChoice is not one of toolConfig.tools.")
-    return chosen
+    return chosen, True

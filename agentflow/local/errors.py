@@ -26,6 +26,8 @@ STATUS_BY_CODE = {
     "UnknownOperationException": 404,
 }
 
+TOO_LONG = "Input is too long for requested model."
+
 BreakingOff: TypeAlias = Literal["cut_stream", "short_stream", "bad_checksum", "reset"]
 
 

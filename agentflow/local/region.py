@@ -9,7 +9,7 @@ from agentflow.local.fault_script import FaultScript
 from agentflow.local.faults import Faults
 from agentflow.local.prompt_cache import PromptCache
 from agentflow.local.quotas import Quotas
-from agentflow.local.scripted import Script
+from agentflow.local.script import Script
 from agentflow.local.stats import Stats
 
 

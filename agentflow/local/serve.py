@@ -52,7 +52,7 @@ def serve(
     parent : bool, default False
         Another process waits for the URL and holds the other end of stdin: end when it ends, even if it is killed.
     script : Path, optional
-        A JSON file for the scripted model (`agentflow.local.scripted.Script`).
+        A YAML file for the scripted model (`agentflow.local.script`).
     faults : Path, optional
         A YAML file of what goes wrong (`agentflow.local.fault_script`), in every region unless a rule names one.
     regions : sequence of str, default ("us-east-1",)
@@ -112,14 +112,10 @@ def load_model(model: str, script: Path | None = None) -> LocalModel:
 
 
 def _scripted(script: Path | None) -> LocalModel:
-    from agentflow.local.scripted import Script, ScriptedModel
+    from agentflow.local.script import read_script
+    from agentflow.local.scripted import ScriptedModel
 
-    if script is None:
-        return ScriptedModel()
-    try:
-        return ScriptedModel(Script.model_validate_json(script.read_bytes()))
-    except (OSError, ValueError) as error:  # pydantic's error is a ValueError
-        raise LocalEndpointError(f"The script {script} cannot be used: {error}") from error
+    return ScriptedModel(None if script is None else read_script(script))
 
 
 async def _run(

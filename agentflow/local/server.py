@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from agentflow.local import anthropic, converse, eventstream
 from agentflow.local.answers import Answer, Timing, answer, collect
 from agentflow.local.billing import Bill, Call
-from agentflow.local.chat import Begin, ChatRequest, Finish, Items, LocalModel, Piece
-from agentflow.local.errors import BrokenOffError, Refusal, invalid
+from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Items, LocalModel, Piece
+from agentflow.local.errors import TOO_LONG, BrokenOffError, Refusal, invalid
 from agentflow.local.facts import MODEL_HEADER, ServedModel, ServedModels, bare_name
 from agentflow.local.fault_script import wrong_field
 from agentflow.local.quotas import Reservation
@@ -43,6 +43,22 @@ _JSON_TYPE = "application/json"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Frames(Protocol):
+    """The bytes of one streamed answer, in a wire format."""
+
+    def opening(self, begin: Begin, /) -> bytes:
+        """Return the frames before the first block."""
+
+    def block(self, block: Block, /) -> bytes:
+        """Return the frames between two blocks, which may be none."""
+
+    def delta(self, piece: Piece, /) -> bytes:
+        """Return the frame of some text."""
+
+    def closing(self, begin: Begin, finish: Finish, timing: Timing, /) -> bytes:
+        """Return the frames after the last text."""
+
+
 class WireFormat(Protocol):
     """What the modules `converse` and `anthropic` have in common."""
 
@@ -55,14 +71,8 @@ class WireFormat(Protocol):
     def headers(self, answer: Answer, timing: Timing, /) -> Mapping[str, str]:
         """Return the headers of a whole answer."""
 
-    def opening(self, begin: Begin, model: ServedModel, /) -> bytes:
-        """Return the frames before the first text."""
-
-    def delta(self, piece: Piece, begin: Begin, /) -> bytes:
-        """Return the frame of some text."""
-
-    def closing(self, begin: Begin, finish: Finish, timing: Timing, /) -> bytes:
-        """Return the frames after the last text."""
+    def Frames(self, model: ServedModel, /) -> Frames:  # noqa: N802 - a class
+        """Return the frames of a streamed answer."""
 
 
 class Operation(NamedTuple):
@@ -153,24 +163,27 @@ class Endpoint:
         async with aclosing(items):
             begin = cast("Begin", await anext(items))  # what is refused is refused here, before the status line
             first_byte_ms = _ms_since(arrived)
+            frames = wire.Frames(bill.call.model)
             response = web.StreamResponse(
                 headers={"Content-Type": eventstream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": _JSON_TYPE}
             )
             await response.prepare(request)
             try:
-                await response.write(wire.opening(begin, bill.call.model))
+                await response.write(frames.opening(begin))
                 async for item in items:
                     if isinstance(item, Piece):
-                        await response.write(wire.delta(item, begin))
+                        await response.write(frames.delta(item))
+                    elif isinstance(item, Block):
+                        await response.write(frames.block(item))
                     elif isinstance(item, Finish):
                         bill.stats.answered(bill.call)
                         timing = Timing(first_byte_ms, _ms_since(arrived))
-                        await response.write(wire.closing(begin, item, timing))
+                        await response.write(frames.closing(begin, item, timing))
             except ConnectionResetError:  # the client hung up
                 bill.stats.abandoned += 1
             except BrokenOffError as broken:
                 if broken.how == "bad_checksum":
-                    await response.write(eventstream.damaged(wire.delta(Piece("?", 0), begin)))
+                    await response.write(eventstream.damaged(frames.delta(Piece("?", 0))))
                 elif broken.how == "reset":
                     _reset_connection(request)
                 elif broken.how == "cut_stream" and request.transport is not None:
@@ -243,10 +256,7 @@ async def _within_context(items: Items, model: ServedModel) -> Items:
     async with aclosing(items):
         async for item in items:
             if isinstance(item, Begin) and item.input_tokens > model.context_tokens:
-                tokens, limit = item.input_tokens, model.context_tokens
-                raise invalid(
-                    f"The model returned the following errors: prompt is too long: {tokens} tokens > {limit} maximum"
-                )
+                raise invalid(TOO_LONG)
             yield item
 
 
