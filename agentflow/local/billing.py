@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Self
@@ -45,14 +46,28 @@ class Bill:
         self._begin: Begin | None = None
         self._output_tokens = 0
         self._open = True
+        self._answered = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A client that hangs up cancels the work, which is no Exception.
-        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, BrokenOffError)
-        self.cancel() if failed else self.settle()
+        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, BrokenOffError):
+            self.cancel()
+        elif kind is asyncio.CancelledError:
+            self.abandon()
+        else:
+            self.settle()
+
+    def answered(self) -> None:
+        """Count a complete answer, just before its last bytes leave."""
+        self._answered = True
+        self.stats.answered(self.call)
+
+    def abandon(self) -> None:
+        """Settle for a client that has hung up."""
+        self.stats.abandoned += not self._answered
+        self.settle()
 
     async def watch(self, items: Items) -> Items:
         """Pass an answer on, with the prompt cache's part in its usage, and settle at its end."""

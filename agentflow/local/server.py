@@ -127,7 +127,7 @@ class Endpoint:
                 return await self._stream(request, operation.wire, bill, items, arrived)
             whole = await collect(items)
             timing = Timing(_ms_since(arrived), _ms_since(arrived))
-            stats.answered(call)
+            bill.answered()
             headers = operation.wire.headers(whole, timing)
             return _json(operation.wire.response(whole, timing, call.model), headers=headers)
 
@@ -163,11 +163,11 @@ class Endpoint:
                     if isinstance(item, Piece):
                         await response.write(wire.delta(item, begin))
                     elif isinstance(item, Finish):
-                        bill.stats.answered(bill.call)
+                        bill.answered()
                         timing = Timing(first_byte_ms, _ms_since(arrived))
                         await response.write(wire.closing(begin, item, timing))
             except ConnectionResetError:  # the client hung up
-                bill.stats.abandoned += 1
+                bill.abandon()
             except BrokenOffError as broken:
                 if broken.how == "bad_checksum":
                     await response.write(eventstream.damaged(wire.delta(Piece("?", 0), begin)))
