@@ -43,8 +43,9 @@ class LocalBedrock:
 
     def reset(self) -> None:
         """Begin anew: an echo, no faults, no quotas, nothing counted, an empty prompt cache, the clock at 0."""
-        self._set(script={}, faults=(), quotas={}, seed=0)
-        self.get("/_reset", {})
+        self._set(faults=(), quotas={}, seed=0)
+        if self.get("/_reset", {})["model"] == "scripted":
+            self.script()
 
     @cached_property
     def client(self) -> Any:

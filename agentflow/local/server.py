@@ -13,7 +13,7 @@ import struct
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
@@ -170,7 +170,7 @@ class Endpoint:
                 bill.abandon()
             except BrokenOffError as broken:
                 if broken.how == "bad_checksum":
-                    await response.write(eventstream.damaged(wire.delta(Piece("?", 0), begin)))
+                    await _write_last(response, eventstream.damaged(wire.delta(Piece("?", 0), begin)))
                 elif broken.how == "reset":
                     _reset_connection(request)
                 elif broken.how == "cut_stream" and request.transport is not None:
@@ -178,7 +178,7 @@ class Endpoint:
             except Exception as error:  # noqa: BLE001 - the status line is sent: only an event can tell of an error now
                 bill.cancel()
                 bill.stats.refused += 1
-                await response.write(self._broken_stream(error))
+                await _write_last(response, self._broken_stream(error))
         return response
 
     def _broken_stream(self, error: Exception) -> bytes:
@@ -262,6 +262,11 @@ def _refuse_strangers(request: web.Request) -> None:
     if name.lower() not in _OWN_HOSTS or "Origin" in request.headers:
         message = "This endpoint answers programs on this machine only, at 127.0.0.1 or localhost, and no web page."
         raise Refusal("AccessDeniedException", message)
+
+
+async def _write_last(response: web.StreamResponse, frames: bytes) -> None:
+    with suppress(ConnectionResetError):  # a client that has hung up meanwhile needs no more
+        await response.write(frames)
 
 
 def _reset_connection(request: web.Request) -> None:
