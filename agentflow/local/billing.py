@@ -60,9 +60,10 @@ class Bill:
             self.settle()
 
     def answered(self) -> None:
-        """Count a complete answer, just before its last bytes leave."""
+        """Count and bill a complete answer, before its last bytes leave: who has read them finds it counted."""
         self._answered = True
         self.stats.answered(self.call)
+        self.settle()
 
     def abandon(self) -> None:
         """Settle for a client that has hung up."""
@@ -70,7 +71,7 @@ class Bill:
         self.settle()
 
     async def watch(self, items: Items) -> Items:
-        """Pass an answer on, with the prompt cache's part in its usage, and settle at its end."""
+        """Pass an answer on, with the prompt cache's part in its usage, and note what it has used."""
         async with aclosing(items):
             async for item in items:
                 match item:
@@ -82,7 +83,6 @@ class Bill:
                         self._output_tokens = item.output_tokens  # a piece that a fault keeps back is not paid
                     case Finish():
                         self._output_tokens = item.output_tokens
-                        self.settle()  # now: who has read the end of an answer finds it counted
                         yield item
 
     def settle(self) -> None:
