@@ -36,6 +36,7 @@ from agentflow.local.scripted import ScriptedModel
 BODY_LIMIT_BYTES = 25_000_000
 LARGE_BODY_BYTES = 250_000
 LARGE_BODIES_AT_ONCE = 8  # the others wait, so that no crowd of clients fills the memory
+LARGE_BODY_SECONDS = 10.0  # for one to arrive in, so that no client keeps the others waiting
 
 _OWN_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 _JSON_TYPE = "application/json"
@@ -109,6 +110,7 @@ class Endpoint:
             if request.content_length is not None and request.content_length <= LARGE_BODY_BYTES:
                 return await self._answer(request, operation)
             async with self._large_bodies:
+                await _arrival(request)
                 return await self._answer(request, operation)
 
     async def _answer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
@@ -275,6 +277,16 @@ def _reset_connection(request: web.Request) -> None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
+
+
+async def _arrival(request: web.Request) -> None:
+    """Wait for the body, which the request then keeps."""
+    try:
+        async with asyncio.timeout(LARGE_BODY_SECONDS):
+            await request.read()
+    except TimeoutError as error:
+        message = f"The body of the request did not arrive within {LARGE_BODY_SECONDS:g} seconds."
+        raise Refusal("SerializationException", message) from error
 
 
 async def _parsed(raw: bytes) -> object:
