@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Self
@@ -45,17 +46,32 @@ class Bill:
         self._begin: Begin | None = None
         self._output_tokens = 0
         self._open = True
+        self._answered = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A client that hangs up cancels the work, which is no Exception.
-        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, BrokenOffError)
-        self.cancel() if failed else self.settle()
+        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, BrokenOffError):
+            self.cancel()
+        elif kind is asyncio.CancelledError:
+            self.abandon()
+        else:
+            self.settle()
+
+    def answered(self) -> None:
+        """Count and bill a complete answer, before its last bytes leave: who has read them finds it counted."""
+        self._answered = True
+        self.stats.answered(self.call)
+        self.settle()
+
+    def abandon(self) -> None:
+        """Settle for a client that has hung up."""
+        self.stats.abandoned += not self._answered
+        self.settle()
 
     async def watch(self, items: Items) -> Items:
-        """Pass an answer on, with the prompt cache's part in its usage, and settle at its end."""
+        """Pass an answer on, with the prompt cache's part in its usage, and note what it has used."""
         async with aclosing(items):
             async for item in items:
                 match item:
@@ -67,7 +83,6 @@ class Bill:
                         self._output_tokens = item.output_tokens  # a piece that a fault keeps back is not paid
                     case Finish():
                         self._output_tokens = item.output_tokens
-                        self.settle()  # now: who has read the end of an answer finds it counted
                         yield item
                     case _:
                         yield item

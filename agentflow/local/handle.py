@@ -43,15 +43,23 @@ class LocalBedrock:
 
     def reset(self) -> None:
         """Begin anew: an echo, no faults, no quotas, nothing counted, an empty prompt cache, the clock at 0."""
-        self._set(script={}, faults=(), quotas={}, seed=0)
-        self.get("/_reset", {})
+        self._set(faults=(), quotas={}, seed=0)
+        if self.get("/_reset", {})["model"] == "scripted":
+            self.script()
 
     @cached_property
     def client(self) -> Any:
         """A boto3 client of bedrock-runtime."""
         return self.new_client()
 
-    def new_client(self, service: str = "bedrock-runtime", *, region: str = "us-east-1", connections: int = 10) -> Any:
+    def new_client(
+        self,
+        service: str = "bedrock-runtime",
+        *,
+        region: str = "us-east-1",
+        connections: int = 10,
+        read_timeout_seconds: float = 60.0,
+    ) -> Any:
         """Return a boto3 client of this endpoint, with keys that are no secret and no retries of its own."""
         import boto3
         from botocore.config import Config
@@ -62,7 +70,11 @@ class LocalBedrock:
             region_name=region,
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 - the endpoint looks at no key
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=connections),
+            config=Config(
+                retries={"total_max_attempts": 1},
+                max_pool_connections=connections,
+                read_timeout=read_timeout_seconds,
+            ),
         )
 
     def get(self, path: str, body: Mapping[str, Any] | None = None) -> Any:

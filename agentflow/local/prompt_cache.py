@@ -15,13 +15,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 from agentflow.local.chat import CacheUse, PromptBlock
 from agentflow.local.clock import Clock
+from agentflow.local.errors import invalid
 
 TTL_SECONDS = {"5m": 300, "1h": 3600}
 DEFAULT_TTL = "5m"
+MOST_CHECKPOINTS = 4
 
 _LOOK_BACK_BLOCKS = 20
 _MOST_ENTRIES = 10_000  # of one region, the longest unused are forgotten
@@ -114,7 +117,13 @@ def _prefix_tokens(blocks: Sequence[PromptBlock], prompt_tokens: int) -> list[in
 
 
 def converse_blocks(body: Mapping[str, Any]) -> tuple[PromptBlock, ...]:
-    """Return the prompt of a Converse body as blocks, empty where it has no ``cachePoint``."""
+    """Return the prompt of a Converse body as blocks, empty where it has no ``cachePoint``.
+
+    Raises
+    ------
+    Refusal
+        It has more than four, or one for an hour after one for 5 minutes.
+    """
     messages = ((message["role"], block) for message in body["messages"] for block in message["content"])
     tools = (body.get("toolConfig") or {}).get("tools") or ()
     system = body.get("system") or ()
@@ -124,7 +133,13 @@ def converse_blocks(body: Mapping[str, Any]) -> tuple[PromptBlock, ...]:
 
 
 def anthropic_blocks(body: Mapping[str, Any]) -> tuple[PromptBlock, ...]:
-    """Return the prompt of an Anthropic body as blocks, empty where no block has ``cache_control``."""
+    """Return the prompt of an Anthropic body as blocks, empty where no block has ``cache_control``.
+
+    Raises
+    ------
+    Refusal
+        More than four have, or one for an hour after one for 5 minutes.
+    """
     messages = [(message["role"], block) for message in body["messages"] for block in _listed(message["content"])]
     tools = (("tools", tool) for tool in body.get("tools") or ())
     system = (("system", block) for block in _listed(body.get("system") or ()))
@@ -141,8 +156,10 @@ def _chain(placed: Sequence[tuple[str, Mapping[str, Any]]], mark: str) -> tuple[
     Converse has its checkpoint as a block of its own after the cached ones, Anthropic's body as a member of the last
     of them: either way it belongs to the block before it.
     """
-    if not any(block.get(mark) for _, block in placed):
+    ttls = [_ttl(block[mark]) for _, block in placed if block.get(mark)]
+    if not ttls:
         return ()
+    _check_order(ttls)
     digest, characters, blocks = blake2b(digest_size=16), 0, []
     for place, block in placed:
         point = block.get(mark)
@@ -155,6 +172,20 @@ def _chain(placed: Sequence[tuple[str, Mapping[str, Any]]], mark: str) -> tuple[
         if point and blocks:
             blocks[-1] = replace(blocks[-1], ttl=_ttl(point))
     return tuple(blocks)
+
+
+def _check_order(ttls: Sequence[str]) -> None:
+    """Refuse too many checkpoints, or a longer life after a shorter, in the words of the models' maker."""
+    said = "The model returned the following errors:"
+    if len(ttls) > MOST_CHECKPOINTS:
+        raise invalid(
+            f"{said} A maximum of {MOST_CHECKPOINTS} blocks with cache_control may be provided. Found {len(ttls)}."
+        )
+    if ("5m", "1h") in pairwise(ttls):
+        raise invalid(
+            f"{said} a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that "
+            "blocks are processed in the following order: `tools`, `system`, `messages`."
+        )
 
 
 def _ttl(point: Any) -> str:

@@ -26,6 +26,7 @@ DEFAULT_REGION = "us-east-1"
 
 _PORTS_TRIED = 100
 _BACKLOG = 1024  # connections that wait to be accepted
+_OPEN_FILES = 8192  # each connection is one; systems start with as few as 256
 _GRACE_SECONDS = 0.5  # for answers in work when the endpoint stops
 
 
@@ -129,6 +130,7 @@ async def _run(
     from agentflow.local.server import Endpoint
     from agentflow.local.shapes import service_model
 
+    _allow_many_connections()
     service_model()  # read now, so that the first request does not wait for it
     stop = _stop_on_signals(asyncio.get_running_loop())
     async with AsyncExitStack() as running:
@@ -150,6 +152,17 @@ async def _run(
             places.append((name, listener.getsockname()[1], model.label))
         _tell(places, port, parent=parent)
         await stop.wait()
+
+
+def _allow_many_connections() -> None:
+    """Raise this process's own limit of open files, as far as the system lets it."""
+    if os.name == "posix":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _silence() -> logging.Logger:

@@ -13,7 +13,7 @@ import struct
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
@@ -36,6 +36,7 @@ from agentflow.local.scripted import ScriptedModel
 BODY_LIMIT_BYTES = 25_000_000
 LARGE_BODY_BYTES = 250_000
 LARGE_BODIES_AT_ONCE = 8  # the others wait, so that no crowd of clients fills the memory
+LARGE_BODY_SECONDS = 10.0  # for one to arrive in, so that no client keeps the others waiting
 
 _OWN_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 _JSON_TYPE = "application/json"
@@ -119,6 +120,7 @@ class Endpoint:
             if request.content_length is not None and request.content_length <= LARGE_BODY_BYTES:
                 return await self._answer(request, operation)
             async with self._large_bodies:
+                await _arrival(request)
                 return await self._answer(request, operation)
 
     async def _answer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
@@ -137,7 +139,7 @@ class Endpoint:
                 return await self._stream(request, operation.wire, bill, items, arrived)
             whole = await collect(items)
             timing = Timing(_ms_since(arrived), _ms_since(arrived))
-            stats.answered(call)
+            bill.answered()
             headers = operation.wire.headers(whole, timing)
             return _json(operation.wire.response(whole, timing, call.model), headers=headers)
 
@@ -176,14 +178,14 @@ class Endpoint:
                     elif isinstance(item, Block):
                         await response.write(frames.block(item))
                     elif isinstance(item, Finish):
-                        bill.stats.answered(bill.call)
+                        bill.answered()
                         timing = Timing(first_byte_ms, _ms_since(arrived))
                         await response.write(frames.closing(begin, item, timing))
             except ConnectionResetError:  # the client hung up
-                bill.stats.abandoned += 1
+                bill.abandon()
             except BrokenOffError as broken:
                 if broken.how == "bad_checksum":
-                    await response.write(eventstream.damaged(frames.delta(Piece("?", 0))))
+                    await _write_last(response, eventstream.damaged(frames.delta(Piece("?", 0))))
                 elif broken.how == "reset":
                     _reset_connection(request)
                 elif broken.how == "cut_stream" and request.transport is not None:
@@ -191,7 +193,7 @@ class Endpoint:
             except Exception as error:  # noqa: BLE001 - the status line is sent: only an event can tell of an error now
                 bill.cancel()
                 bill.stats.refused += 1
-                await response.write(self._broken_stream(error))
+                await _write_last(response, self._broken_stream(error))
         return response
 
     def _broken_stream(self, error: Exception) -> bytes:
@@ -274,12 +276,27 @@ def _refuse_strangers(request: web.Request) -> None:
         raise Refusal("AccessDeniedException", message)
 
 
+async def _write_last(response: web.StreamResponse, frames: bytes) -> None:
+    with suppress(ConnectionResetError):  # a client that has hung up meanwhile needs no more
+        await response.write(frames)
+
+
 def _reset_connection(request: web.Request) -> None:
     """Break the connection so that the client sees a reset, not an orderly end."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
+
+
+async def _arrival(request: web.Request) -> None:
+    """Wait for the body, which the request then keeps."""
+    try:
+        async with asyncio.timeout(LARGE_BODY_SECONDS):
+            await request.read()
+    except TimeoutError as error:
+        message = f"The body of the request did not arrive within {LARGE_BODY_SECONDS:g} seconds."
+        raise Refusal("SerializationException", message) from error
 
 
 async def _parsed(raw: bytes) -> object:

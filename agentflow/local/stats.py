@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ class Stats:
     requests: int = 0  # to the operations that answer
     answers: int = 0  # complete ones
     refused: int = 0  # requests that got an error instead
-    abandoned: int = 0  # requests whose client hung up before the end of the answer
+    abandoned: int = 0  # requests in work whose client hung up before the end of the answer
     duplicates: int = 0  # requests billed though the same request (metadata and text) had been billed before
     errors: Counter[str] = field(default_factory=Counter)  # by code, of any request
     faults: Counter[str] = field(default_factory=Counter)  # faults of the script that happened, by kind
@@ -55,9 +54,6 @@ class Stats:
             yield
         except Refusal:
             self.refused += 1
-            raise
-        except asyncio.CancelledError:
-            self.abandoned += 1
             raise
         finally:
             self.in_flight -= 1

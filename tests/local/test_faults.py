@@ -196,6 +196,13 @@ def test_each_modelled_exception_ends_a_stream_and_is_not_billed(scripted: Endpo
     assert (stats["billed"]["calls"], stats["refused"], stats["errors"]) == (0, 1, {code: 1})
 
 
+def test_an_error_at_the_very_end_of_a_stream_is_not_billed_either(scripted: Endpoint) -> None:
+    scripted.faults({"fault": "stream_error", "code": "ThrottlingException", "after_pieces": 99})
+    with pytest.raises(EventStreamError):
+        list(scripted.stream("one two three"))
+    assert billed_calls(scripted) == 0
+
+
 def test_a_timeout_ends_invoke_models_stream(scripted: Endpoint) -> None:
     body = (
         b'{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "a"}]}'

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,12 +121,28 @@ def test_twenty_blocks_are_looked_back(blocks: int, found: bool) -> None:
     assert (later.read_tokens > 0) is found
 
 
+@pytest.mark.parametrize(
+    ("points", "wording"),
+    [
+        ([POINT] * 5, "A maximum of 4 blocks with cache_control may be provided. Found 5."),
+        ([HOUR, POINT, HOUR], "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block."),
+    ],
+)
+def test_checkpoints_that_bedrock_would_refuse_are_refused(scripted: Endpoint, points: list[Any], wording: str) -> None:
+    content = [entry for point in points for entry in (text("a", 5), point)]
+    with pytest.raises(ClientError, match="ValidationException") as caught:
+        scripted.say("?", messages=[{"role": "user", "content": content}])
+    assert wording in caught.value.response["Error"]["Message"]
+
+
 @given(
-    st.lists(st.tuples(st.text("ab", min_size=1, max_size=3), st.sampled_from([None, POINT, HOUR])), min_size=1),
+    st.lists(st.tuples(st.text("ab", min_size=1, max_size=3), st.booleans()), min_size=1, max_size=4),
     st.integers(0, 5000),
 )
-def test_the_parts_of_a_prompt_are_never_more_than_the_prompt(parts: list[tuple[str, Any]], tokens: int) -> None:
-    content: list[Any] = [entry for text, point in parts for entry in ({"text": text}, point) if entry]
+def test_the_parts_of_a_prompt_are_never_more_than_the_prompt(parts: list[tuple[str, bool]], tokens: int) -> None:
+    content: list[Any] = [
+        entry for text, cached in parts for entry in ({"text": text}, POINT if cached else None) if entry
+    ]
     blocks = converse_blocks(body(*content))
     cache = PromptCache(Clock())
     for _ in range(3):

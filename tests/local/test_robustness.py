@@ -262,6 +262,31 @@ def test_a_thousand_connections_at_once_are_answered(scripted: Endpoint) -> None
     assert stats["peak_in_flight"] > 500
 
 
+def test_it_takes_more_connections_than_the_system_first_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # which the endpoint inherits
+    try:
+        with running("--port", "0", "--model", "scripted") as endpoint, ExitStack() as stack:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            sockets = [stack.enter_context(connected(endpoint)) for _ in range(400)]
+            for each in sockets:
+                each.sendall(raw_request("/converse", {"messages": user("one two")}))
+            assert {each.recv(12) for each in sockets} == {b"HTTP/1.1 200"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_large_bodies_that_do_not_arrive_hold_the_others_up_for_a_while_only(scripted: Endpoint) -> None:
+    head = f"POST {MODEL_PATH}/converse HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(connected(scripted)) for _ in range(8)]
+        for each in stalled:
+            each.sendall(head.encode())
+        assert text_of(scripted.say("a small one goes past them")) == "a small one goes past them"
+        post(scripted, json.dumps({"messages": user("word " * 60_000)}).encode())
+        assert {each.recv(12) for each in stalled} == {b"HTTP/1.1 400"}
+
+
 def connected(endpoint: Endpoint) -> socket.socket:
     return socket.create_connection(("127.0.0.1", endpoint.port), 30)
 
