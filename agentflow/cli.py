@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         default=["us-east-1"],
         help="such as us-east-1,us-west-2: each gets a URL of its own",
     )
+    serve.add_argument(
+        "--s3-url", metavar="URL", help="the S3 of batch jobs, such as a moto server's; default: the one boto3 finds"
+    )
     serve.add_argument("--parent", action="store_true", help="end when standard input ends (used by AgentFlow itself)")
     serve.set_defaults(command=_serve)
 
@@ -68,30 +71,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from agentflow.local.facts import ServedModel
     from agentflow.local.serve import serve
-    from agentflow.models.catalog import load_catalog
+    from agentflow.models.served import served_models
 
-    models = [
-        ServedModel(
-            spec.id,
-            spec.profiles,
-            spec.on_demand,
-            spec.context_tokens,
-            spec.max_output_tokens,
-            cache_min_tokens=spec.cache_min_tokens,
-            burndown=spec.burndown,
-        )
-        for spec in load_catalog().models.values()
-    ]
     return serve(
         options.model,
         options.port,
-        models,
+        served_models(),
         parent=options.parent,
         script=options.script,
         faults=options.faults,
         regions=options.regions,
+        s3_url=options.s3_url,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from agentflow.local import eventstream
 from agentflow.local.answers import Answer, Timing, tool_input
 from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
 from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Piece, Tool, Turn
-from agentflow.local.errors import invalid
+from agentflow.local.errors import Refusal, invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.prompt_cache import converse_blocks
 from agentflow.local.shapes import check
@@ -21,7 +21,13 @@ from agentflow.local.shapes import check
 _DOCUMENT_NAME = re.compile(r"(?!.*\s\s)[\w()\[\]\s-]+", re.ASCII | re.DOTALL)
 
 
-def parse(body: object, _model: ServedModel) -> ChatRequest:
+_NO_CACHING = (
+    "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more "
+    "information."
+)
+
+
+def parse(body: object, model: ServedModel) -> ChatRequest:
     """Return the request in a Converse body.
 
     Raises
@@ -34,6 +40,9 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
     settings = _present(fields.get("inferenceConfig"))
     extra = _present(fields.get("additionalModelRequestFields"))
     tools, tool_required = _tools(_present(fields.get("toolConfig")))
+    blocks = converse_blocks(fields)
+    if blocks and model.cache_min_tokens is None:
+        raise Refusal("AccessDeniedException", _NO_CACHING)
     return ChatRequest(
         turns=_turns(fields),
         system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
@@ -45,7 +54,7 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
         schema=_answer_schema(_present(fields.get("outputConfig"))),
         tools=tools,
         tool_required=tool_required,
-        blocks=converse_blocks(fields),
+        blocks=blocks,
     )
 
 
@@ -168,8 +177,30 @@ def _turns(fields: Mapping[str, Any]) -> tuple[Turn, ...]:
                 "alternates between user and assistant roles and try again."
             )
         turns.append(Turn(message["role"], _message_text(message["content"], number, "toolConfig" in fields)))
-    _check_documents([message["content"] for message in messages])
+    contents = [message["content"] for message in messages]
+    _check_documents(contents)
+    _check_tool_results(contents)
     return tuple(turns)
+
+
+def _check_tool_results(contents: Sequence[Iterable[Mapping[str, Any]]]) -> None:
+    """Refuse a message that does not answer the tool calls of the one before it, and those alone."""
+    asked: set[str] = set()
+    for number, blocks in enumerate(contents):
+        where = f"messages.{number}.content"
+        results = [block["toolResult"] for block in blocks if block.get("toolResult")]
+        for place, result in enumerate(results):
+            if not result["content"] and result.get("status") == "error":
+                raise invalid(
+                    f"The content field at {where}.{place}.toolResult cannot be empty when status value is error."
+                )
+        if len(results) > len(asked):
+            raise invalid(
+                f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
+            )
+        if missing := sorted(asked - {result["toolUseId"] for result in results}):
+            raise invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
+        asked = {block["toolUse"]["toolUseId"] for block in blocks if block.get("toolUse")}
 
 
 def _check_documents(contents: Iterable[Iterable[Mapping[str, Any]]]) -> None:

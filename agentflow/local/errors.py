@@ -6,13 +6,14 @@ from typing import Literal, TypeAlias
 
 INSTALL = "pip install aiohttp platformdirs xllamacpp"
 
-#: HTTP status of each error code (service model bedrock-runtime 2023-09-30; the last five are AWS's common errors).
+#: HTTP status of each error code (service models bedrock-runtime 2023-09-30, bedrock 2023-04-20; AWS's common errors).
 STATUS_BY_CODE = {
     "AccessDeniedException": 403,
     "ValidationException": 400,
     "ResourceNotFoundException": 404,
     "ThrottlingException": 429,
     "ServiceQuotaExceededException": 400,
+    "ConflictException": 400,
     "ModelNotReadyException": 429,
     "ModelTimeoutException": 408,
     "ModelErrorException": 424,
@@ -24,6 +25,8 @@ STATUS_BY_CODE = {
     "InvalidSignatureException": 403,
     "SerializationException": 400,
     "UnknownOperationException": 404,
+    "NoSuchResourceException": 400,  # this and the next: of Service Quotas
+    "InvalidPaginationTokenException": 400,
 }
 
 TOO_LONG = "Input is too long for requested model."

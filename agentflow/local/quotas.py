@@ -89,6 +89,10 @@ class Quotas:
         """Return whether there is a quota for an id or profile."""
         return any(fnmatchcase(called_as, pattern) for pattern in self._quotas)
 
+    def of(self, called_as: str) -> Quota:
+        """Return the quota of an id or profile: the first whose pattern fits, else one without limits."""
+        return next((quota for pattern, quota in self._quotas.items() if fnmatchcase(called_as, pattern)), Quota())
+
     def reserve(self, called_as: str, tokens: int) -> Reservation:
         """Take one request and its tokens from the quotas of an id or profile.
 
@@ -109,8 +113,7 @@ class Quotas:
         return Reservation(tokens, token_buckets)
 
     def _fill(self, called_as: str) -> tuple[tuple[_Bucket, ...], tuple[_Bucket, ...]]:
-        matching = (quota for pattern, quota in self._quotas.items() if fnmatchcase(called_as, pattern))
-        quota = next(matching, Quota())
+        quota = self.of(called_as)
         requests = [("requests", quota.requests_per_minute, MINUTE_SECONDS)]
         tokens = [
             ("tokens", quota.tokens_per_minute, MINUTE_SECONDS),

@@ -9,14 +9,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentflow.local.errors import LocalEndpointError, missing_package
-from agentflow.local.facts import ServedModel, ServedModels
+from agentflow.local.facts import ServedModels
 from agentflow.local.fault_script import FaultScript, read_fault_script
+from agentflow.local.job_files import JobFiles
 
 if TYPE_CHECKING:
     from agentflow.local.chat import LocalModel
@@ -33,12 +34,13 @@ _GRACE_SECONDS = 0.5  # for answers in work when the endpoint stops
 def serve(
     model: str,
     port: int,
-    models: Sequence[ServedModel],
+    served: ServedModels,
     *,
     parent: bool = False,
     script: Path | None = None,
     faults: Path | None = None,
     regions: Sequence[str] = (DEFAULT_REGION,),
+    s3_url: str | None = None,
 ) -> int:
     """Serve until Ctrl-C, SIGTERM or, with `parent`, the end of stdin; the first lines on stdout name the URLs.
 
@@ -48,7 +50,7 @@ def serve(
         ``smollm2``, ``scripted`` or the path of a GGUF file.
     port : int
         0 for any free port. Where the port is taken the next free one is used.
-    models : sequence of ServedModel
+    served : ServedModels
         Bedrock's models that the endpoint pretends to serve.
     parent : bool, default False
         Another process waits for the URL and holds the other end of stdin: end when it ends, even if it is killed.
@@ -58,6 +60,8 @@ def serve(
         A YAML file of what goes wrong (`agentflow.local.fault_script`), in every region unless a rule names one.
     regions : sequence of str, default ("us-east-1",)
         Each has a URL, statistics, quotas and a prompt cache of its own. A line is told for each, in this order.
+    s3_url : str, optional
+        The S3 endpoint of model invocation jobs; None for the one that boto3 finds (`agentflow.local.job_files`).
 
     Returns
     -------
@@ -79,7 +83,7 @@ def serve(
         _interrupt_on_signals()  # llama.cpp has put its own handlers in their place
         # A scripted model gives its answers in turn: each region has one of its own.
         by_region = {name: load_model(model, script) if model == "scripted" else local_model for name in regions}
-        asyncio.run(_run(by_region, port, ServedModels(models), fault_script, parent=parent))
+        asyncio.run(_run(by_region, port, served, fault_script, JobFiles(s3_url), parent=parent))
     except KeyboardInterrupt:
         pass
     if local_model is not None and not local_model.close():
@@ -120,8 +124,36 @@ def _scripted(script: Path | None) -> LocalModel:
 
 
 async def _run(
-    models: Mapping[str, LocalModel], port: int, served: ServedModels, faults: FaultScript, *, parent: bool
+    models: Mapping[str, LocalModel],
+    port: int,
+    served: ServedModels,
+    faults: FaultScript,
+    files: JobFiles,
+    *,
+    parent: bool,
 ) -> None:
+    _allow_many_connections()
+    stop = _stop_on_signals(asyncio.get_running_loop())
+    async with AsyncExitStack() as running:
+        places: list[tuple[str, int, str]] = []
+        for name, model in models.items():
+            listens = await running.enter_async_context(listening(model, port, served, name, faults, files=files))
+            places.append((name, listens, model.label))
+        _tell(places, port, parent=parent)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def listening(
+    model: LocalModel, port: int, served: ServedModels, region: str, faults: FaultScript, *, files: JobFiles
+) -> AsyncIterator[int]:
+    """Serve one region until the end of the block, whose value is the port.
+
+    Raises
+    ------
+    LocalEndpointError
+        A package is not installed, or no port is free.
+    """
     try:
         from aiohttp import web
     except ImportError as error:
@@ -130,28 +162,23 @@ async def _run(
     from agentflow.local.server import Endpoint
     from agentflow.local.shapes import service_model
 
-    _allow_many_connections()
     service_model()  # read now, so that the first request does not wait for it
-    stop = _stop_on_signals(asyncio.get_running_loop())
-    async with AsyncExitStack() as running:
-        places: list[tuple[str, int, str]] = []
-        for name, model in models.items():
-            endpoint = Endpoint(model, served, Region(name, model.label, faults))
-            # Without handler_cancellation a model would go on answering a client that has hung up.
-            runner = web.AppRunner(
-                endpoint.app(),
-                logger=_silence(),
-                access_log=None,
-                handler_cancellation=True,
-                shutdown_timeout=_GRACE_SECONDS,
-            )
-            await runner.setup()
-            running.push_async_callback(runner.cleanup)
-            listener = listen(port)
-            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-            places.append((name, listener.getsockname()[1], model.label))
-        _tell(places, port, parent=parent)
-        await stop.wait()
+    endpoint = Endpoint(model, served, Region(region, model.label, faults), files)
+    # Without handler_cancellation a model would go on answering a client that has hung up.
+    runner = web.AppRunner(
+        endpoint.app(),
+        logger=_silence(),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_GRACE_SECONDS,
+    )
+    await runner.setup()
+    try:
+        listener = listen(port)
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        yield listener.getsockname()[1]
+    finally:
+        await runner.cleanup()
 
 
 def _allow_many_connections() -> None:

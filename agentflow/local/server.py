@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from hashlib import blake2b
+from inspect import isawaitable
 from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -29,12 +30,16 @@ from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Items, Local
 from agentflow.local.errors import TOO_LONG, BrokenOffError, Refusal, invalid
 from agentflow.local.facts import MODEL_HEADER, ServedModel, ServedModels, bare_name
 from agentflow.local.fault_script import wrong_field
+from agentflow.local.incoming import LARGE_BODY_BYTES, parsed, signed_region
+from agentflow.local.job_files import JobFiles
+from agentflow.local.job_runner import JobRunner
+from agentflow.local.jobs import Jobs
 from agentflow.local.quotas import Reservation
 from agentflow.local.region import Region, Settings
+from agentflow.local.routes import Incoming, Work, routes
 from agentflow.local.scripted import ScriptedModel
 
 BODY_LIMIT_BYTES = 25_000_000
-LARGE_BODY_BYTES = 250_000
 LARGE_BODIES_AT_ONCE = 8  # the others wait, so that no crowd of clients fills the memory
 LARGE_BODY_SECONDS = 10.0  # for one to arrive in, so that no client keeps the others waiting
 
@@ -94,23 +99,43 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 class Endpoint:
-    """The four operations of one region over one model, and the endpoint's own `/_stats`, `/_config` and `/_reset`."""
+    """Bedrock's operations in one region over one model, and the endpoint's own `/_stats`, `/_config` and `/_reset`."""
 
-    def __init__(self, model: LocalModel, served: ServedModels, region: Region) -> None:
+    def __init__(self, model: LocalModel, served: ServedModels, region: Region, files: JobFiles) -> None:
         self._model = model
         self._served = served
         self._region = region
+        self._jobs = Jobs(JobRunner(model, served, region, files), served)
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES_AT_ONCE)
 
     def app(self) -> web.Application:
         """Return the web application."""
         app = web.Application(middlewares=[self._refusals], client_max_size=BODY_LIMIT_BYTES)
         app.on_response_prepare.append(self._common_headers)
+        for method, path, work in routes(self._model, self._served, self._region, self._jobs):
+            app.router.add_route(method, path, self._as_handler(work))
         app.router.add_post("/model/{model}/{operation}", self._operation)
         app.router.add_get("/_stats", self._show_stats)
         app.router.add_post("/_config", self._configure)
         app.router.add_post("/_reset", self._reset)
+        app.on_shutdown.append(self._forget_jobs)
         return app
+
+    def _as_handler(self, work: Work) -> Handler:
+        """Return the handler of an operation that gives no answer of the model."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            raw = await request.read()
+            incoming = Incoming(
+                {**request.query, **request.match_info},
+                await parsed(raw) if raw else None,
+                signed_region(request.headers, self._region.name),
+                request.headers.get("X-Amz-Target", ""),
+            )
+            done = work(incoming)
+            return _json(await done if isawaitable(done) else done)
+
+        return handle
 
     async def _operation(self, request: web.Request) -> web.StreamResponse:
         operation = OPERATIONS.get(request.match_info["operation"])
@@ -147,13 +172,8 @@ class Endpoint:
         """Return the request, if it is one that Bedrock would answer."""
         model = self._served.find(request.match_info["model"])
         raw = await request.read()
-        chat = operation.wire.parse(await _parsed(raw), model)
-        if chat.max_tokens and chat.max_tokens > model.max_output_tokens:
-            limit = model.max_output_tokens
-            raise invalid(
-                f"The maximum tokens you requested exceed the model limit of {limit}. Try again with a maximum "
-                f"tokens value lower than {limit}."
-            )
+        chat = operation.wire.parse(await parsed(raw), model)
+        model.check_max_tokens(chat.max_tokens)
         called_as = bare_name(request.match_info["model"])
         metadata = request.headers.get("X-Amzn-Bedrock-Request-Metadata", "")  # Converse has it in its body
         identity = blake2b(f"{called_as} {metadata} ".encode() + raw, digest_size=16).digest()
@@ -176,7 +196,8 @@ class Endpoint:
                     if isinstance(item, Piece):
                         await response.write(frames.delta(item))
                     elif isinstance(item, Block):
-                        await response.write(frames.block(item))
+                        if between := frames.block(item):
+                            await response.write(between)
                     elif isinstance(item, Finish):
                         bill.answered()
                         timing = Timing(first_byte_ms, _ms_since(arrived))
@@ -224,7 +245,10 @@ class Endpoint:
             refusal = _internal(error)
         self._region.stats.errors[refusal.code] += 1
         error_type = f"{refusal.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
-        return _json({"message": refusal.message}, status=refusal.status, headers={"x-amzn-ErrorType": error_type})
+        told = {"message": refusal.message}
+        if "X-Amz-Target" in request.headers:  # the protocol of Service Quotas has the type in the body
+            told["__type"] = refusal.code
+        return _json(told, status=refusal.status, headers={"x-amzn-ErrorType": error_type})
 
     async def _common_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["x-amzn-RequestId"] = str(uuid4())
@@ -235,7 +259,7 @@ class Endpoint:
         return _json({"region": region.name, "clock_seconds": region.clock.now(), **region.stats.shown()})
 
     async def _configure(self, request: web.Request) -> web.Response:
-        body = await _parsed(await request.read())
+        body = await parsed(await request.read())
         try:
             settings = Settings.model_validate(body)
         except ValidationError as error:
@@ -248,7 +272,11 @@ class Endpoint:
         self._region.follow(settings)
         return _json(settings.model_dump(exclude_unset=True))
 
+    async def _forget_jobs(self, _app: web.Application) -> None:
+        self._jobs.forget()
+
     async def _reset(self, _request: web.Request) -> web.Response:
+        self._jobs.forget()
         self._region.reset()
         return await self._show_stats(_request)
 
@@ -297,14 +325,6 @@ async def _arrival(request: web.Request) -> None:
     except TimeoutError as error:
         message = f"The body of the request did not arrive within {LARGE_BODY_SECONDS:g} seconds."
         raise Refusal("SerializationException", message) from error
-
-
-async def _parsed(raw: bytes) -> object:
-    try:
-        # A large body is parsed aside, so that the other clients do not wait for it.
-        return await asyncio.to_thread(json.loads, raw) if len(raw) > LARGE_BODY_BYTES else json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("SerializationException", f"The body of the request is not valid JSON: {error}") from error
 
 
 def _internal(error: Exception) -> Refusal:

@@ -97,6 +97,7 @@ class ModelSpec(_Row):
     max_output_tokens: int
     cache_min_tokens: int | None = None
     burndown: int = 1
+    counts_tokens: bool = True
     json_schema: bool = False
     end_of_life: date | None = None
     successor: str | None = None
