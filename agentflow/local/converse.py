@@ -40,11 +40,12 @@ def parse(body: object, model: ServedModel) -> ChatRequest:
     settings = _present(fields.get("inferenceConfig"))
     extra = _present(fields.get("additionalModelRequestFields"))
     tools, tool_required = _tools(_present(fields.get("toolConfig")))
+    turns = _turns(fields)
     blocks = converse_blocks(fields)
     if blocks and model.cache_min_tokens is None:
         raise Refusal("AccessDeniedException", _NO_CACHING)
     return ChatRequest(
-        turns=_turns(fields),
+        turns=turns,
         system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
         max_tokens=settings.get("maxTokens"),
         temperature=settings.get("temperature"),

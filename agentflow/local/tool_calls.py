@@ -73,7 +73,7 @@ async def _call_or_text(items: Items) -> Items:
                     if head.startswith(CALL_MARK):
                         async for rest in _chosen_call(items, head.removeprefix(CALL_MARK)):
                             yield rest
-                    if not CALL_MARK.startswith(head):
+                    elif not CALL_MARK.startswith(head):
                         begun = True
                         yield Block()
                         yield replace(item, text=head)
