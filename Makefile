@@ -42,9 +42,10 @@ test: check model  ## everything that CI checks: the above, the tests and the no
 soak: model  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests
 
-bench: $(INSTALLED)  ## what the engine and the journal cost, beside bare asyncio
+bench: model  ## what the engine, the journal and the local endpoint cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/journal.py
+	@$(BIN)/python benchmarks/endpoint.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
 	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from agentflow.local.chat import Begin, CacheUse, ChatRequest, Finish, Items, Piece
-from agentflow.local.errors import BrokenOffError
+from agentflow.local.errors import TOO_LONG, BrokenOffError, invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.prompt_cache import PromptCache
 from agentflow.local.quotas import Reservation
@@ -76,6 +76,8 @@ class Bill:
             async for item in items:
                 match item:
                     case Begin():
+                        if item.input_tokens > self.call.model.context_tokens:
+                            raise invalid(TOO_LONG)
                         self._begin = self._with_cache(item)
                         yield self._begin
                     case Piece():

@@ -67,6 +67,7 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()  # those that the answer may call
     tool_required: bool = False  # it must call one of them
     blocks: tuple[PromptBlock, ...] = ()  # empty where the prompt has no checkpoint
+    streamed: bool = False  # whether anyone sees the pieces of the answer as they come
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:

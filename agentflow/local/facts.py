@@ -112,5 +112,5 @@ class ServedModels:
 
 def bare_name(name: str) -> str:
     """Return the id or profile in an ARN; any other name as it is."""
-    arn = _ARN.fullmatch(name)
+    arn = _ARN.fullmatch(name) if name.startswith("arn:") else None
     return arn["id"] if arn else name

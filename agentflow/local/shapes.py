@@ -133,14 +133,21 @@ def _check_structure(value: dict[str, Any], shape: Any, path: str, problems: lis
         names = ", ".join(shape.members)
         problems.append(_problem(sorted(given), path, f"Member must set exactly one of: [{names}]"))
         return
-    for name, member_shape in shape.members.items():
-        if "location" in member_shape.serialization:  # in the path or a header, not in the body
-            continue
-        member_path = f"{path}.{name}" if path else name
-        if name in given:
-            _check(given[name], member_shape, member_path, problems)
-        elif name in shape.required_members:
+    members, required = _members(shape)
+    for name, member in given.items():
+        if name in members:
+            _check(member, members[name], f"{path}.{name}" if path else name, problems)
+    for name in required:
+        if name not in given:
+            member_path = f"{path}.{name}" if path else name
             problems.append(f"Value null at '{member_path}' failed to satisfy constraint: Member must not be null")
+
+
+@cache
+def _members(shape: Any) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Return the members that a structure has in the body, not in the path or a header, and the required ones."""
+    members = {name: member for name, member in shape.members.items() if "location" not in member.serialization}
+    return members, [name for name in shape.required_members if name in members]
 
 
 def _check_string(value: str, shape: Any, path: str, problems: list[str]) -> None:
