@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeAlias, cast
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -52,7 +53,8 @@ class _Document(_Part):
 
     def as_text(self) -> str:
         media_type = str(self.source.get("media_type", "text"))
-        return document_note(self.title or "without a title", media_type.rpartition("/")[2])
+        data = self.source.get("data") if self.source.get("type") == "base64" else None
+        return document_note(self.title or "without a title", media_type.rpartition("/")[2], data)
 
 
 class _ToolUse(_Part):
@@ -82,7 +84,8 @@ class _Thinking(_Part):
         return ""
 
 
-_Block = Annotated[_Text | _Image | _Document | _ToolUse | _ToolResult | _Thinking, Field(discriminator="type")]
+_AnyBlock: TypeAlias = _Text | _Image | _Document | _ToolUse | _ToolResult | _Thinking
+_Block = Annotated[_AnyBlock, Field(discriminator="type")]
 
 
 class _Message(_Part):
@@ -141,6 +144,7 @@ def parse(body: object, model: ServedModel) -> ChatRequest:
         raise _malformed(error) from error
     if message.messages[0].role != "user":
         raise invalid('messages: first message must use the "user" role')
+    _check_tool_results(message.messages)
     output_format = message.output_config.format
     tools, tool_required = _offered_tools(message.tools, message.tool_choice)
     return ChatRequest(
@@ -266,10 +270,27 @@ def _usage(begin: Begin, output_tokens: int) -> Mapping[str, int]:
     }
 
 
-def _text_of(content: str | Sequence[_Text | _Image | _Document | _ToolUse | _ToolResult | _Thinking]) -> str:
+def _text_of(content: str | Sequence[_AnyBlock]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(filter(None, (block.as_text() for block in content)))
+
+
+def _check_tool_results(messages: Sequence[_Message]) -> None:
+    """Refuse a tool call that the next message does not answer."""
+    for number, (message, following) in enumerate(pairwise(messages)):
+        answered = {block.tool_use_id for block in _listed(following.content) if isinstance(block, _ToolResult)}
+        calls = [block.id for block in _listed(message.content) if isinstance(block, _ToolUse)]
+        if missing := [call for call in calls if call not in answered]:
+            raise invalid(
+                f"messages.{number}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+                "next message."
+            )
+
+
+def _listed(content: str | Sequence[_AnyBlock]) -> Sequence[_AnyBlock]:
+    return () if isinstance(content, str) else content
 
 
 def _offered_tools(given: Iterable[_Tool], choice: _ToolChoice | None) -> tuple[tuple[Tool, ...], bool]:

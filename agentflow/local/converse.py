@@ -269,7 +269,9 @@ _TEXT_OF_BLOCK: Mapping[str, Callable[[Any], str]] = {
     "text": str,
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "image": _image_text,
-    "document": lambda document: document_note(document["name"], document.get("format") or "of no format"),
+    "document": lambda document: document_note(
+        document["name"], document.get("format") or "of no format", document["source"].get("bytes")
+    ),
     "toolUse": lambda call: tool_use_text(call["name"], call["input"]),
     "toolResult": _tool_result_text,
     "guardContent": lambda guarded: _present(guarded.get("text")).get("text", ""),

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from agentflow.local.errors import STATUS_BY_CODE
-from tests.endpoint import HAIKU, Endpoint, running, text_of, user
+from tests.endpoint import HAIKU, SERVE, Endpoint, running, text_of, user
 
 SERVICE = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
 MODEL_PATH = f"/model/{HAIKU.replace(':', '%3A')}"
@@ -263,17 +263,20 @@ def test_a_thousand_connections_at_once_are_answered(scripted: Endpoint) -> None
 
 
 def test_it_takes_more_connections_than_the_system_first_allows() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # which the endpoint inherits
-    try:
-        with running("--port", "0", "--model", "scripted") as endpoint, ExitStack() as stack:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            sockets = [stack.enter_context(connected(endpoint)) for _ in range(400)]
-            for each in sockets:
-                each.sendall(raw_request("/converse", {"messages": user("one two")}))
-            assert {each.recv(12) for each in sockets} == {b"HTTP/1.1 200"}
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    serve = [*SERVE, "--port", "0", "--model", "scripted", "--parent"]
+    limited = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *serve]
+    with (
+        subprocess.Popen(limited, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        ExitStack() as stack,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        endpoint = Endpoint(process.stdout.readline())
+        sockets = [stack.enter_context(connected(endpoint)) for _ in range(400)]
+        for each in sockets:
+            each.sendall(raw_request("/converse", {"messages": user("one two")}))
+        assert {each.recv(12) for each in sockets} == {b"HTTP/1.1 200"}
+        process.stdin.close()
 
 
 def test_large_bodies_that_do_not_arrive_hold_the_others_up_for_a_while_only(scripted: Endpoint) -> None:

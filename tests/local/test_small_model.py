@@ -56,7 +56,7 @@ def test_a_schema_that_is_none_is_refused(small_model: Endpoint) -> None:
 
 
 def test_only_the_scripted_model_takes_a_script(small_model: Endpoint) -> None:
-    with pytest.raises(ValueError, match="Only the scripted model"):
+    with pytest.raises(ValueError, match="Only the scripted model takes a script"):
         small_model.follow(text="fixed")
 
 
