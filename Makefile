@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+FOREIGN := .venv-foreign
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab model test check format notebooks soak bench lock clean
+.PHONY: help install demo lab model test test-foreign check format notebooks soak bench lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with everything that a developer needs
 
@@ -39,12 +40,22 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
 	@$(BIN)/pytest --nbval-lax tests notebooks
 
-soak: model  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
+test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
+	@$(BIN)/pytest -m foreign tests/foreign
+
+$(FOREIGN)/.installed: tests/foreign/requirements.txt | $(INSTALLED)
+	@echo "==> Installing other clients into $(FOREIGN)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FOREIGN)
+	@$(BIN)/uv pip install --quiet --python $(FOREIGN)/bin/python -r tests/foreign/requirements.txt
+	@touch $@
+
+soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests
 
-bench: $(INSTALLED)  ## what the engine and the journal cost, beside bare asyncio
+bench: model  ## what the engine, the journal and the local endpoint cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/journal.py
+	@$(BIN)/python benchmarks/endpoint.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
 	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
@@ -59,4 +70,4 @@ lock: $(INSTALLED)  ## write requirements.txt anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.txt
 
 clean:  ## remove .venv and everything that was made
-	rm -rf $(VENV) runs .agentflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(FOREIGN) runs .agentflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

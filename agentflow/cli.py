@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,13 @@ def _port(text: str) -> int:
     return port
 
 
+def _regions(text: str) -> list[str]:
+    regions = text.split(",")
+    if not all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", region) for region in regions) or len({*regions}) < len(regions):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of regions: give such as us-east-1,us-west-2")
+    return regions
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agentflow", description="LLM workflows on Amazon Bedrock.")
     parser.add_argument("--version", action="version", version=f"agentflow {__version__}")
@@ -41,7 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     serve = actions.add_parser("serve", help="run the endpoint until Ctrl-C; the first line of output names its URL")
     serve.add_argument("--port", type=_port, default=8723, help="default 8723, or the next that is free; 0 takes any")
     serve.add_argument("--model", default="smollm2", help="smollm2 (default), scripted, or a FILE.gguf")
-    serve.add_argument("--script", type=Path, help="what --model scripted answers, as a JSON file")
+    serve.add_argument(
+        "--script", type=Path, help="what --model scripted answers, a YAML file (agentflow/local/script.py)"
+    )
+    serve.add_argument("--faults", type=Path, help="what goes wrong, as a YAML file (agentflow/local/fault_script.py)")
+    serve.add_argument(
+        "--regions",
+        type=_regions,
+        default=["us-east-1"],
+        help="such as us-east-1,us-west-2: each gets a URL of its own",
+    )
+    serve.add_argument(
+        "--s3-url", metavar="URL", help="the S3 of batch jobs, such as a moto server's; default: the one boto3 finds"
+    )
     serve.add_argument("--parent", action="store_true", help="end when standard input ends (used by AgentFlow itself)")
     serve.set_defaults(command=_serve)
 
@@ -51,15 +71,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from agentflow.local.facts import ServedModel
     from agentflow.local.serve import serve
-    from agentflow.models.catalog import load_catalog
+    from agentflow.models.served import served_models
 
-    models = [
-        ServedModel(spec.id, spec.profiles, spec.on_demand, spec.context_tokens, spec.max_output_tokens)
-        for spec in load_catalog().models.values()
-    ]
-    return serve(options.model, options.port, models, parent=options.parent, script=options.script)
+    return serve(
+        options.model,
+        options.port,
+        served_models(),
+        parent=options.parent,
+        script=options.script,
+        faults=options.faults,
+        regions=options.regions,
+        s3_url=options.s3_url,
+    )
 
 
 def _pull(_options: argparse.Namespace) -> int:

@@ -1,26 +1,27 @@
-"""What every test has: clean settings, and local endpoints that run in processes of their own."""
+"""What every test has: clean settings, and a scripted endpoint in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agentflow.local.launch import EndpointProcess
 from agentflow.utils.env import VARIABLES
-from tests.endpoint import Endpoint, running
+from tests.endpoint import Endpoint
+
+pytest_plugins = ["agentflow.local.pytest_plugin"]  # also where this AgentFlow is not the one that is installed
 
 
 @pytest.fixture(scope="session")
-def scripted_process() -> Iterator[Endpoint]:
-    with running("--port", "0", "--model", "scripted") as endpoint:
-        yield endpoint
+def scripted_process(bedrock_process: EndpointProcess) -> Endpoint:
+    return Endpoint(bedrock_process.first_line)
 
 
 @pytest.fixture
 def scripted(scripted_process: Endpoint) -> Endpoint:
-    """The scripted model with an empty script: it echoes."""
-    scripted_process.follow()
+    """The endpoint of the fixture `bedrock`, as new, with no variable that points to it."""
+    scripted_process.reset()
     return scripted_process
 
 

@@ -2,68 +2,48 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import boto3
-from botocore.config import Config
+from agentflow.local.handle import LocalBedrock
 
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 HAIKU_BARE = HAIKU.removeprefix("us.")
 SERVE = [sys.executable, "-m", "agentflow", "local", "serve"]
 
 
-@dataclass
-class Endpoint:
+class Endpoint(LocalBedrock):
     """A running endpoint."""
 
-    process: subprocess.Popen[str]
-    first_line: str
+    def __init__(self, first_line: str, process: subprocess.Popen[str] | None = None) -> None:
+        super().__init__(next(word for word in first_line.split() if word.startswith("http://")))
+        self.first_line = first_line
+        self._process = process
 
     @property
-    def url(self) -> str:
-        return next(word for word in self.first_line.split() if word.startswith("http://"))
+    def process(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        return self._process
 
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    @cached_property
-    def client(self) -> Any:
-        return self.new_client()
-
-    def new_client(self, *, connections: int = 10) -> Any:
-        return boto3.client(
-            "bedrock-runtime",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=connections),
-        )
+    def follow(self, **script: Any) -> None:
+        """Give the scripted model another script."""
+        self.script(**script)
 
     def say(self, text: str, **more: Any) -> Any:
         """Call Converse with one user message."""
         return self.client.converse(**{"modelId": HAIKU, "messages": user(text), **more})
 
-    def stats(self) -> Any:
-        return self.get("/_stats")
-
-    def follow(self, **script: Any) -> None:
-        """Give the scripted model another script."""
-        self.get("/_config", json.dumps(script).encode())
-
-    def get(self, path: str, body: bytes | None = None) -> Any:
-        with urllib.request.urlopen(self.url + path, data=body, timeout=10) as response:
-            return json.load(response)
+    def stream(self, text: str, **more: Any) -> Any:
+        """Call ConverseStream with one user message and return its events."""
+        return self.client.converse_stream(**{"modelId": HAIKU, "messages": user(text), **more})["stream"]
 
 
 def user(text: str) -> list[Mapping[str, Any]]:
@@ -88,7 +68,7 @@ def running(*arguments: str, stderr: int | None = None, **environment: str) -> I
     ) as process:
         try:
             assert process.stdout is not None
-            yield Endpoint(process, process.stdout.readline())
+            yield Endpoint(process.stdout.readline(), process)
         finally:
             process.terminate()
             process.wait(10)

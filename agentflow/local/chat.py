@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 
 class StopReason(StrEnum):
@@ -20,6 +20,10 @@ class StopReason(StrEnum):
     STOP_SEQUENCE = "stop_sequence"
     TOOL_USE = "tool_use"
     CONTEXT_EXCEEDED = "model_context_window_exceeded"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"  # from here on by a script only
+    CONTENT_FILTERED = "content_filtered"
+    MALFORMED_MODEL_OUTPUT = "malformed_model_output"
+    MALFORMED_TOOL_USE = "malformed_tool_use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,16 @@ class Tool:
 
     name: str
     schema: Mapping[str, Any]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBlock:
+    """One block of a prompt that is to be cached, in the order tools, system, messages."""
+
+    digest: bytes  # of the whole prompt up to the end of this block
+    characters: int  # of the whole prompt up to the end of this block, as JSON
+    ttl: str | None = None  # "5m" or "1h": a checkpoint follows this block
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +64,59 @@ class ChatRequest:
     stop_sequences: tuple[str, ...] = ()
     seed: int | None = None
     schema: Mapping[str, Any] | None = None  # the answer must be JSON of this schema
-    forced_tools: tuple[Tool, ...] = ()  # the answer must call one of these
+    tools: tuple[Tool, ...] = ()  # those that the answer may call
+    tool_required: bool = False  # it must call one of them
+    blocks: tuple[PromptBlock, ...] = ()  # empty where the prompt has no checkpoint
+    streamed: bool = False  # whether anyone sees the pieces of the answer as they come
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:
         """The JSON schema that the model's text must obey, None for free text."""
-        if len(self.forced_tools) == 1:
-            return self.forced_tools[0].schema
-        if self.forced_tools:
-            return {"anyOf": [_named_call(tool) for tool in self.forced_tools]}
-        return self.schema
+        if not self.tool_required:
+            return self.schema
+        return self.tools[0].schema if len(self.tools) == 1 else self.call_schema
+
+    @property
+    def call_schema(self) -> Mapping[str, Any]:
+        """The JSON schema of a call of any of the tools: its name and its input."""
+        return {"anyOf": [_named_call(tool) for tool in self.tools]}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Tokens of a prompt that came from the prompt cache, and that went into it for 5 minutes or 1 hour."""
+
+    read_tokens: int = 0
+    write_5m_tokens: int = 0
+    write_1h_tokens: int = 0
+
+    @property
+    def write_tokens(self) -> int:
+        """All that was written."""
+        return self.write_5m_tokens + self.write_1h_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The prompt is read: first item of every answer. A tool's name means that the pieces are its JSON input."""
+    """The prompt is read: first item of every answer."""
 
-    input_tokens: int
-    tool_name: str | None = None
+    input_tokens: int  # from a model all of the prompt's; to a client those that the cache has no part in
+    cache: CacheUse | None = None  # None: the request has no checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A content block begins: the pieces up to the next one are its text, or the JSON input of a tool."""
+
+    kind: Literal["text", "tool_use", "reasoning"] = "text"
+    tool_name: str = ""
+    tool_use_id: str = ""  # empty: the wire format makes one
+    signature: str = ""  # of reasoning
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text, and how many tokens the answer has up to its end."""
+    """Some of a block's text, and how many tokens the answer has up to its end."""
 
     text: str
     output_tokens: int
@@ -87,7 +131,7 @@ class Finish:
     stop_sequence: str | None = None
 
 
-Item: TypeAlias = Begin | Piece | Finish
+Item: TypeAlias = Begin | Block | Piece | Finish
 Items: TypeAlias = AsyncGenerator[Item, None]
 
 
@@ -97,6 +141,9 @@ class LocalModel(Protocol):
     @property
     def label(self) -> str:
         """The name that replies and tables show."""
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Return the tokens of a prompt, which a token quota reserves before the answer."""
 
     def answer(self, request: ChatRequest) -> Items:
         """Answer one request; refuse it by raising `Refusal` before the first item."""

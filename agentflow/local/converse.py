@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from agentflow.local import eventstream
-from agentflow.local.answers import Answer, Timing
+from agentflow.local.answers import Answer, Timing, tool_input
 from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
-from agentflow.local.chat import Begin, ChatRequest, Finish, Piece, Tool, Turn
-from agentflow.local.errors import invalid
+from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Piece, Tool, Turn
+from agentflow.local.errors import Refusal, invalid
 from agentflow.local.facts import ServedModel
+from agentflow.local.prompt_cache import converse_blocks
 from agentflow.local.shapes import check
 
 # An underscore passes, though Bedrock's own message does not name it.
 _DOCUMENT_NAME = re.compile(r"(?!.*\s\s)[\w()\[\]\s-]+", re.ASCII | re.DOTALL)
 
 
-def parse(body: object, _model: ServedModel) -> ChatRequest:
+_NO_CACHING = (
+    "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more "
+    "information."
+)
+
+
+def parse(body: object, model: ServedModel) -> ChatRequest:
     """Return the request in a Converse body.
 
     Raises
@@ -32,8 +39,13 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
     fields = _present(body)
     settings = _present(fields.get("inferenceConfig"))
     extra = _present(fields.get("additionalModelRequestFields"))
+    tools, tool_required = _tools(_present(fields.get("toolConfig")))
+    turns = _turns(fields)
+    blocks = converse_blocks(fields)
+    if blocks and model.cache_min_tokens is None:
+        raise Refusal("AccessDeniedException", _NO_CACHING)
     return ChatRequest(
-        turns=_turns(fields),
+        turns=turns,
         system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
         max_tokens=settings.get("maxTokens"),
         temperature=settings.get("temperature"),
@@ -41,18 +53,16 @@ def parse(body: object, _model: ServedModel) -> ChatRequest:
         stop_sequences=tuple(settings.get("stopSequences", ())),
         seed=extra["seed"] if isinstance(extra.get("seed"), int) else None,
         schema=_answer_schema(_present(fields.get("outputConfig"))),
-        forced_tools=_forced_tools(_present(fields.get("toolConfig"))),
+        tools=tools,
+        tool_required=tool_required,
+        blocks=blocks,
     )
 
 
 def response(answer: Answer, timing: Timing, _model: ServedModel) -> Mapping[str, Any]:
     """Return the body of a Converse response."""
-    block: Mapping[str, Any] = {"text": answer.text}
-    if answer.begin.tool_name:
-        tool_use = {"toolUseId": _tool_use_id(), "name": answer.begin.tool_name, "input": answer.tool_input}
-        block = {"toolUse": tool_use}
     return {
-        "output": {"message": {"role": "assistant", "content": [block]}},
+        "output": {"message": {"role": "assistant", "content": [_content(*block) for block in answer.blocks]}},
         "stopReason": answer.finish.reason,
         **_accounts(answer.begin, answer.finish, timing),
     }
@@ -63,36 +73,82 @@ def headers(_answer: Answer, _timing: Timing) -> Mapping[str, str]:
     return {}
 
 
-def opening(begin: Begin, _model: ServedModel) -> bytes:
-    """Return the events before the first text. Only a tool's block is announced by `contentBlockStart`."""
-    frames = eventstream.event("messageStart", {"role": "assistant"})
-    if begin.tool_name:
-        start = {"toolUse": {"toolUseId": _tool_use_id(), "name": begin.tool_name}}
-        frames += eventstream.event("contentBlockStart", {"contentBlockIndex": 0, "start": start})
-    return frames
+class Frames:
+    """The events of one streamed answer, in their order."""
+
+    def __init__(self, _model: ServedModel) -> None:
+        self._index = 0
+        self._block: Block | None = None
+
+    def opening(self, _begin: Begin) -> bytes:
+        """Return the events before the first block."""
+        return eventstream.event("messageStart", {"role": "assistant"})
+
+    def block(self, block: Block) -> bytes:
+        """Return the events between two blocks. Only a tool's block is announced, by `contentBlockStart`."""
+        frames = self._stop()
+        self._block = block
+        if block.kind == "tool_use":
+            start = {"toolUse": {"toolUseId": block.tool_use_id or _tool_use_id(), "name": block.tool_name}}
+            frames += eventstream.event("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
+        return frames
+
+    def delta(self, piece: Piece) -> bytes:
+        """Return the event of one piece of a block."""
+        match self._block:
+            case Block(kind="tool_use"):
+                return self._delta({"toolUse": {"input": piece.text}})
+            case Block(kind="reasoning"):
+                return self._delta({"reasoningContent": {"text": piece.text}})
+            case _:
+                return self._delta({"text": piece.text})
+
+    def closing(self, begin: Begin, finish: Finish, timing: Timing) -> bytes:
+        """Return the events after the last piece; usage comes last of all, in `metadata`."""
+        return (
+            self._stop()
+            + eventstream.event("messageStop", {"stopReason": finish.reason})
+            + eventstream.event("metadata", _accounts(begin, finish, timing))
+        )
+
+    def _stop(self) -> bytes:
+        """Return the events that end the block that is open; a signature comes after the reasoning that it is of."""
+        block, self._block = self._block, None
+        if block is None:
+            return b""
+        frames = self._delta({"reasoningContent": {"signature": block.signature}}) if block.signature else b""
+        frames += eventstream.event("contentBlockStop", {"contentBlockIndex": self._index})
+        self._index += 1
+        return frames
+
+    def _delta(self, change: Mapping[str, Any]) -> bytes:
+        return eventstream.event("contentBlockDelta", {"contentBlockIndex": self._index, "delta": change})
 
 
-def delta(piece: Piece, begin: Begin) -> bytes:
-    """Return the event of one piece of text or of a tool's input."""
-    change: Mapping[str, Any] = {"toolUse": {"input": piece.text}} if begin.tool_name else {"text": piece.text}
-    return eventstream.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": change})
-
-
-def closing(begin: Begin, finish: Finish, timing: Timing) -> bytes:
-    """Return the events after the last text; usage comes last of all, in `metadata`."""
-    return (
-        eventstream.event("contentBlockStop", {"contentBlockIndex": 0})
-        + eventstream.event("messageStop", {"stopReason": finish.reason})
-        + eventstream.event("metadata", _accounts(begin, finish, timing))
-    )
+def _content(block: Block, text: str) -> Mapping[str, Any]:
+    match block.kind:
+        case "tool_use":
+            use_id = block.tool_use_id or _tool_use_id()
+            return {"toolUse": {"toolUseId": use_id, "name": block.tool_name, "input": tool_input(text)}}
+        case "reasoning":
+            signature = {"signature": block.signature} if block.signature else {}
+            return {"reasoningContent": {"reasoningText": {"text": text, **signature}}}
+        case "text":
+            return {"text": text}
 
 
 def _accounts(begin: Begin, finish: Finish, timing: Timing) -> Mapping[str, Any]:
-    usage = {
+    usage: dict[str, Any] = {
         "inputTokens": begin.input_tokens,
         "outputTokens": finish.output_tokens,
         "totalTokens": begin.input_tokens + finish.output_tokens,
     }
+    if cache := begin.cache:
+        usage["totalTokens"] += cache.read_tokens + cache.write_tokens
+        usage |= {"cacheReadInputTokens": cache.read_tokens, "cacheWriteInputTokens": cache.write_tokens}
+        written = (("1h", cache.write_1h_tokens), ("5m", cache.write_5m_tokens))
+        if details := [{"ttl": ttl, "inputTokens": tokens} for ttl, tokens in written if tokens]:
+            usage["cacheDetails"] = details
     return {"usage": usage, "metrics": {"latencyMs": timing.latency_ms}}
 
 
@@ -122,8 +178,30 @@ def _turns(fields: Mapping[str, Any]) -> tuple[Turn, ...]:
                 "alternates between user and assistant roles and try again."
             )
         turns.append(Turn(message["role"], _message_text(message["content"], number, "toolConfig" in fields)))
-    _check_documents([message["content"] for message in messages])
+    contents = [message["content"] for message in messages]
+    _check_documents(contents)
+    _check_tool_results(contents)
     return tuple(turns)
+
+
+def _check_tool_results(contents: Sequence[Iterable[Mapping[str, Any]]]) -> None:
+    """Refuse a message that does not answer the tool calls of the one before it, and those alone."""
+    asked: set[str] = set()
+    for number, blocks in enumerate(contents):
+        where = f"messages.{number}.content"
+        results = [block["toolResult"] for block in blocks if block.get("toolResult")]
+        for place, result in enumerate(results):
+            if not result["content"] and result.get("status") == "error":
+                raise invalid(
+                    f"The content field at {where}.{place}.toolResult cannot be empty when status value is error."
+                )
+        if len(results) > len(asked):
+            raise invalid(
+                f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
+            )
+        if missing := sorted(asked - {result["toolUseId"] for result in results}):
+            raise invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
+        asked = {block["toolUse"]["toolUseId"] for block in blocks if block.get("toolUse")}
 
 
 def _check_documents(contents: Iterable[Iterable[Mapping[str, Any]]]) -> None:
@@ -191,7 +269,9 @@ _TEXT_OF_BLOCK: Mapping[str, Callable[[Any], str]] = {
     "text": str,
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "image": _image_text,
-    "document": lambda document: document_note(document["name"], document.get("format") or "of no format"),
+    "document": lambda document: document_note(
+        document["name"], document.get("format") or "of no format", document["source"].get("bytes")
+    ),
     "toolUse": lambda call: tool_use_text(call["name"], call["input"]),
     "toolResult": _tool_result_text,
     "guardContent": lambda guarded: _present(guarded.get("text")).get("text", ""),
@@ -212,15 +292,14 @@ def _answer_schema(output: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return schema
 
 
-def _forced_tools(config: Mapping[str, Any]) -> tuple[Tool, ...]:
+def _tools(config: Mapping[str, Any]) -> tuple[tuple[Tool, ...], bool]:
+    """Return the tools that the answer may call, and whether it must call one."""
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if tool.get("toolSpec")]
-    tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs)
+    tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"], spec.get("description") or "") for spec in specs)
     choice = _present(config.get("toolChoice"))
-    if "any" in choice:
-        return tools
     if "tool" not in choice:
-        return ()
+        return tools, "any" in choice
     chosen = tuple(tool for tool in tools if tool.name == choice["tool"]["name"])
     if not chosen:
         raise invalid(f"The tool {choice['tool']['name']} in toolConfig.toolChoice is not one of toolConfig.tools.")
-    return chosen
+    return chosen, True

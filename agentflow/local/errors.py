@@ -1,16 +1,19 @@
-"""The two errors of this room: one for the person who starts the endpoint, one for the client that calls it."""
+"""The errors of this room: for the person who starts the endpoint, and for the client that calls it."""
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 INSTALL = "pip install aiohttp platformdirs xllamacpp"
 
-#: HTTP status of each error code (service model bedrock-runtime 2023-09-30; the last three are AWS's common errors).
+#: HTTP status of each error code (service models bedrock-runtime 2023-09-30, bedrock 2023-04-20; AWS's common errors).
 STATUS_BY_CODE = {
     "AccessDeniedException": 403,
     "ValidationException": 400,
     "ResourceNotFoundException": 404,
     "ThrottlingException": 429,
     "ServiceQuotaExceededException": 400,
+    "ConflictException": 400,
     "ModelNotReadyException": 429,
     "ModelTimeoutException": 408,
     "ModelErrorException": 424,
@@ -18,9 +21,17 @@ STATUS_BY_CODE = {
     "InternalServerException": 500,
     "ServiceUnavailableException": 503,
     "ExpiredTokenException": 403,
+    "UnrecognizedClientException": 403,
+    "InvalidSignatureException": 403,
     "SerializationException": 400,
     "UnknownOperationException": 404,
+    "NoSuchResourceException": 400,  # this and the next: of Service Quotas
+    "InvalidPaginationTokenException": 400,
 }
+
+TOO_LONG = "Input is too long for requested model."
+
+BreakingOff: TypeAlias = Literal["cut_stream", "short_stream", "bad_checksum", "reset"]
 
 
 class LocalEndpointError(RuntimeError):
@@ -35,6 +46,14 @@ class Refusal(Exception):  # noqa: N818 - it is an answer on the wire, not a fai
         self.code = code
         self.message = message
         self.status = status or STATUS_BY_CODE[code]
+
+
+class BrokenOffError(Exception):
+    """An answer ends here by a fault that no error of Bedrock's tells."""
+
+    def __init__(self, how: BreakingOff) -> None:
+        super().__init__(how)
+        self.how = how
 
 
 def invalid(message: str) -> Refusal:

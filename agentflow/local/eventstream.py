@@ -29,6 +29,11 @@ def exception(exception_type: str, payload: Mapping[str, Any]) -> bytes:
     return _frame(_headers(":exception-type", exception_type, "exception"), payload)
 
 
+def damaged(frames: bytes) -> bytes:
+    """Return frames of which the last has a wrong checksum."""
+    return frames[:-1] + bytes([frames[-1] ^ 1])
+
+
 @lru_cache(maxsize=64)
 def _headers(type_header: str, type_name: str, message_type: str) -> bytes:
     pairs = ((type_header, type_name), (":content-type", "application/json"), (":message-type", message_type))

@@ -19,7 +19,7 @@ _STOP_SECONDS = 3.0
 _REASON_LINES = 20
 
 _lock = threading.Lock()
-_process: subprocess.Popen[str] | None = None
+_process: EndpointProcess | None = None
 
 
 def local_endpoint_url() -> str:
@@ -34,13 +34,15 @@ def local_endpoint_url() -> str:
     LocalEndpointError
         The endpoint did not start; the message has its reason.
     """
+    global _process  # noqa: PLW0603 - one endpoint a process
     with _lock:
         url = setting("AGENTFLOW_LOCAL_URL").value
         if url and _answers(url):
             return url
-        url = _start(setting("AGENTFLOW_LOCAL_MODEL").value or "smollm2")
-        export("AGENTFLOW_LOCAL_URL", url)
-        return url
+        _stop()
+        _process = EndpointProcess("--model", setting("AGENTFLOW_LOCAL_MODEL").value or "smollm2")
+        export("AGENTFLOW_LOCAL_URL", _process.url)
+        return _process.url
 
 
 def _answers(url: str) -> bool:
@@ -58,36 +60,61 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start(model: str) -> str:
-    global _process  # noqa: PLW0603 - one endpoint a process
-    _stop()
-    command = [sys.executable, "-m", "agentflow", "local", "serve", "--port", "0", "--parent", "--model", model]
-    # In a session of its own it does not get the Ctrl-C that is meant for us; it ends when our end of its stdin closes.
-    _process = process = subprocess.Popen(  # noqa: S603 - no shell; the model is one argument
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-    complaints: deque[str] = deque(maxlen=_REASON_LINES)
-    relay = threading.Thread(target=_relay, args=(process.stderr, complaints), daemon=True)
-    relay.start()
-    try:
-        first_line = process.stdout.readline() if process.stdout else ""
-    except BaseException:  # Ctrl-C while the model is fetched or loaded
-        _stop()
-        raise
-    url = next((word for word in first_line.split() if word.startswith("http://")), None)
-    if url is None:
-        relay.join(_STOP_SECONDS)
-        _stop()
-        reason = complaints[-1].removeprefix("agentflow: ") if complaints else f"exit code {process.returncode}"
-        raise LocalEndpointError(f"The local endpoint did not start: {reason}")
-    return url
+class EndpointProcess:
+    """An endpoint in a process of its own, which ends with this one.
+
+    Parameters
+    ----------
+    *arguments : str
+        Those of ``agentflow local serve``; the port is any that is free.
+
+    Raises
+    ------
+    LocalEndpointError
+        The endpoint did not start; the message has its reason.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "agentflow", "local", "serve", "--port", "0", "--parent", *arguments]
+        # In a session of its own it does not get the Ctrl-C that is meant for us; it ends when our end of its stdin
+        # closes.
+        self._process = subprocess.Popen(  # noqa: S603 - no shell; each argument is one
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        complaints: deque[str] = deque(maxlen=_REASON_LINES)
+        relay = threading.Thread(target=_relay, args=(self._process.stderr, complaints), daemon=True)
+        relay.start()
+        try:
+            self.first_line = self._process.stdout.readline() if self._process.stdout else ""
+        except BaseException:  # Ctrl-C while the model is fetched or loaded
+            self.stop()
+            raise
+        url = next((word for word in self.first_line.split() if word.startswith("http://")), None)
+        if url is None:
+            relay.join(_STOP_SECONDS)
+            self.stop()
+            exit_code = f"exit code {self._process.returncode}"
+            reason = complaints[-1].removeprefix("agentflow: ") if complaints else exit_code
+            raise LocalEndpointError(f"The local endpoint did not start: {reason}")
+        self.url = url
+
+    def stop(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _relay(stderr: IO[str], complaints: deque[str]) -> None:
@@ -103,16 +130,8 @@ def _stop() -> None:
     """End the endpoint that this process has started, if it has."""
     global _process
     process, _process = _process, None
-    if process is None:
-        return
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    if process is not None:
+        process.stop()
 
 
 def _forget_in_child() -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from agentflow.local.chat import Begin, ChatRequest, Finish, Items, Piece, StopReason
-from agentflow.local.errors import LocalEndpointError, Refusal, invalid, missing_package
+from agentflow.local.errors import TOO_LONG, LocalEndpointError, Refusal, invalid, missing_package
+from agentflow.local.tool_calls import as_blocks, grammar, told_of_tools
 
 # Figures to tune, in one place.
 SLOTS = 4  # answers computed at once; the others queue
@@ -52,7 +56,8 @@ class LlamaModel:
         if path.is_file() and path.stat().st_size > NOTICE_BYTES:
             sys.stderr.write(f"Loading the model {self.label} ...\n")
         try:
-            self._server = _load(path, self._folder / "llama.sock")
+            self._key = secrets.token_urlsafe()
+            self._server = _load(path, self._folder / "llama.sock", self._key)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -60,8 +65,17 @@ class LlamaModel:
         self._closing = threading.Event()
         self._jobs: set[Any] = set()
 
-    async def answer(self, request: ChatRequest) -> Items:
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Return the tokens of a prompt as the model reads it."""
+        # The library's binding has no call that only counts, its own HTTP server has.
+        return await asyncio.to_thread(self._counted, {"messages": _messages(request)})
+
+    def answer(self, request: ChatRequest) -> Items:
         """Answer with the model's own words and token counts; wait for a free slot first."""
+        return as_blocks(self._written(request), request)
+
+    async def _written(self, request: ChatRequest) -> Items:
+        """Return what the model writes, with no blocks yet."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
         hung_up = threading.Event()
@@ -95,6 +109,19 @@ class LlamaModel:
         shutil.rmtree(self._folder, ignore_errors=True)
         return not busy
 
+    def _counted(self, body: Mapping[str, Any]) -> int:
+        connection = _OwnServer(self._server.listening_address)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            connection.request("POST", "/v1/chat/completions/input_tokens", json.dumps(body), headers)
+            reply = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        if "error" in reply:
+            raise _refusal(reply["error"])
+        tokens: int = reply["input_tokens"]
+        return tokens
+
     def _generate(self, body: Mapping[str, Any], on_chunk: Callable[[Chunk], bool], hung_up: threading.Event) -> None:
         if hung_up.is_set() or self._closing.is_set():
             return
@@ -104,7 +131,23 @@ class LlamaModel:
             raise invalid(f"The model returned the following errors: {error}") from error
 
 
-def _load(path: Path, socket: Path) -> Any:
+class _OwnServer(HTTPConnection):
+    """A connection to the library's own server, by its address: ``unix:///PATH`` or ``http://HOST:PORT``."""
+
+    def __init__(self, address: str) -> None:
+        self._path = address.removeprefix("unix://") if address.startswith("unix://") else None
+        super().__init__("localhost" if self._path else address.removeprefix("http://"))
+
+    def connect(self) -> None:
+        """Connect to the socket in the file system, or as usual."""
+        if self._path is None:
+            super().connect()
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(self._path)
+
+
+def _load(path: Path, place: Path, key: str) -> Any:
     """Start llama.cpp on a file.
 
     Raises
@@ -129,9 +172,9 @@ def _load(path: Path, socket: Path) -> Any:
     params.n_ctx, params.n_parallel, params.kv_unified = CONTEXT_TOKENS, SLOTS, True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.warmup, params.cache_ram_mib, params.verbosity, params.ui = False, 0, 0, False
-    params.api_keys = [secrets.token_urlsafe()]
+    params.api_keys = [key]
     if os.name == "posix":
-        params.hostnames = [str(socket)]
+        params.hostnames = [str(place)]
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
@@ -141,9 +184,8 @@ def _load(path: Path, socket: Path) -> Any:
 
 def _chat_body(request: ChatRequest) -> Mapping[str, Any]:
     """Return the request in OpenAI's form, which llama.cpp takes."""
-    system = [{"role": "system", "content": request.system}] if request.system else []
     body: dict[str, Any] = {
-        "messages": system + [{"role": turn.role, "content": turn.text} for turn in request.turns],
+        "messages": _messages(request),
         "max_tokens": request.max_tokens or MAX_TOKENS,
         "temperature": TEMPERATURE if request.temperature is None else request.temperature,
         "top_p": TOP_P if request.top_p is None else request.top_p,
@@ -157,7 +199,16 @@ def _chat_body(request: ChatRequest) -> Mapping[str, Any]:
         body["seed"] = request.seed % _SEEDS
     if request.answer_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": request.answer_schema}}
+    elif bound := grammar(request):
+        body["grammar"] = bound
     return body
+
+
+def _messages(request: ChatRequest) -> Sequence[Mapping[str, str]]:
+    texts = filter(None, (request.system, told_of_tools(request.tools)))
+    system = "\n\n".join(texts)
+    turns = [{"role": turn.role, "content": turn.text} for turn in request.turns]
+    return [{"role": "system", "content": system}, *turns] if system else turns
 
 
 async def _items(chunks: asyncio.Queue[Chunk | None], max_tokens: int) -> Items:
@@ -190,10 +241,7 @@ def _tell_end(loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[Chunk | Non
 def _refusal(error: Mapping[str, Any]) -> Refusal:
     """Return Bedrock's words for an error of llama.cpp."""
     if error.get("type") == "exceed_context_size_error":
-        return invalid(
-            "The model returned the following errors: "
-            f"prompt is too long: {error['n_prompt_tokens']} tokens > {error['n_ctx']} maximum"
-        )
+        return invalid(TOO_LONG)
     if error.get("code") == 400:
         return invalid(f"The model returned the following errors: {error.get('message')}")
     # Also where prompts in other slots have filled the shared context: a retry finds room.

@@ -1,7 +1,7 @@
-"""The scripted model: fixed or echoed replies, latency and errors to order, for tests.
+"""The scripted model: the answers of a script (`agentflow.local.script`), or of a Python function, for tests.
 
 Token counts are made up but repeatable: one token is a word with the blanks before it, and a word of more than eight
-characters is cut into pieces of eight; each message of the prompt costs three more.
+characters is cut into pieces of eight; each message of the prompt and each tool on offer costs three more.
 """
 
 from __future__ import annotations
@@ -9,85 +9,134 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, cycle, repeat
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from agentflow.local.chat import Begin, ChatRequest, Finish, Items, Piece, StopReason
+from agentflow.local.chat import Begin, Block, CacheUse, ChatRequest, Finish, Items, Piece, StopReason
 from agentflow.local.errors import STATUS_BY_CODE, Refusal, invalid
+from agentflow.local.script import Answering, Script, ScriptedAnswer, as_answer
 
 _TOKEN = re.compile(r"\s*\S{1,8}|\s+$")
 _TOKENS_PER_MESSAGE = 3
 
 
-class ScriptedError(BaseModel):
-    """An error that the next `times` requests get, before any work."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    code: str
-    message: str
-    status: Annotated[int, Field(ge=400, le=599)] | None = None
-    times: Annotated[int, Field(ge=1)] = 1
-
-
-class Script(BaseModel):
-    """What the scripted model does; with no field set it echoes the last user message."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    replies: tuple[str, ...] = ()  # one a request, in turn, and again from the first
-    text: str | None = None  # the reply to every request
-    latency_ms: Annotated[float, Field(ge=0)] = 0.0  # until the end of an answer
-    first_token_ms: Annotated[float, Field(ge=0)] | None = None  # until its beginning; None: the whole latency
-    errors: tuple[ScriptedError, ...] = ()
-
-
 class ScriptedModel:
-    """A model that says what its script says."""
+    """A model that says what its script says, or, before that, what a function returns."""
 
     label = "scripted"
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, *, function: Answering | None = None) -> None:
+        self._function = function
         self.follow(script or Script())
 
     def follow(self, script: Script) -> None:
         """Take another script, from its beginning."""
         self._script = script
-        self._replies = cycle(script.replies)
+        self._rules = [(re.compile(rule.prompt), cycle(rule.replies)) for rule in script.rules]
+        self._replies = cycle(script.replies or (ScriptedAnswer(text=script.text),))
         self._errors = chain.from_iterable(repeat(error, error.times) for error in script.errors)
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Return the tokens of a prompt, as its usage will tell them."""
+        texts = [turn.text for turn in request.turns]
+        texts += [request.system] if request.system else []
+        texts += [json.dumps([tool.name, tool.description, tool.schema]) for tool in request.tools]
+        return sum(len(_TOKEN.findall(text)) + _TOKENS_PER_MESSAGE for text in texts)
 
     async def answer(self, request: ChatRequest) -> Items:
         """Answer as the script says."""
         if error := next(self._errors, None):
             raise Refusal(error.code, error.message, status=error.status or STATUS_BY_CODE.get(error.code, 400))
-        script = self._script
-        tokens = _TOKEN.findall(self._reply(request))
-        shown = tokens[: request.max_tokens]
-        first_ms = script.latency_ms if script.first_token_ms is None else script.first_token_ms
-        pause_ms = max(0.0, script.latency_ms - first_ms) / max(1, len(shown))
-        await asyncio.sleep(first_ms / 1000)
-        yield Begin(_input_tokens(request))
-        for count, token in enumerate(shown, start=1):
-            if pause_ms:
-                await asyncio.sleep(pause_ms / 1000)
-            yield Piece(token, count)
-        yield Finish(StopReason.END_TURN if shown == tokens else StopReason.MAX_TOKENS, len(shown))
+        answer = self._found(request)
+        usage = answer.usage
+        blocks = [(block, _TOKEN.findall(text)) for block, text in _blocks(answer, request)]
+        size = sum(len(tokens) for _, tokens in blocks)
+        shown = min(size, request.max_tokens or size)
+        counted = shown if usage.output_tokens is None else usage.output_tokens
+
+        first_ms, pause_ms = self._waits(answer, shown)
+        if first_ms:  # a sleep of nothing is a turn of the event loop all the same
+            await asyncio.sleep(first_ms / 1000)
+        cached = (usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
+        asked = await self.count_tokens(request) if usage.input_tokens is None else usage.input_tokens
+        yield Begin(asked, CacheUse(*cached) if any(cached) else None)
+        count = 0
+        for block, tokens in blocks:
+            if count == shown and tokens:
+                break
+            yield block
+            cut = tokens[: shown - count]
+            if not (request.streamed or pause_ms):  # one piece for all, which costs a whole answer a tenth
+                count += len(cut)
+                yield Piece("".join(cut), min(count, counted))
+                continue
+            for token in cut:
+                if pause_ms:
+                    await asyncio.sleep(pause_ms / 1000)
+                count += 1
+                yield Piece(token, min(count, counted))
+        called = any(block.kind == "tool_use" for block, _ in blocks)
+        reason = StopReason.MAX_TOKENS if shown < size else StopReason.TOOL_USE if called else StopReason.END_TURN
+        yield Finish(answer.stop_reason or reason, counted)
 
     def close(self) -> bool:
         """Return True: this model has no threads."""
         return True
 
-    def _reply(self, request: ChatRequest) -> str:
-        if self._script.replies:
-            return next(self._replies)
-        if self._script.text is not None:
-            return self._script.text
-        if request.answer_schema is not None:
-            return json.dumps(smallest_instance(request.answer_schema))
-        return next(turn.text for turn in reversed(request.turns) if turn.role == "user")
+    def _found(self, request: ChatRequest) -> ScriptedAnswer:
+        """Return what the function, a rule, the replies or the fixed text answer; empty for an echo."""
+        if self._function and (given := as_answer(self._function(request))) is not None:
+            answer: ScriptedAnswer = given
+            return answer
+        if self._rules:
+            prompt = _last_prompt(request)
+            for pattern, replies in self._rules:
+                if pattern.search(prompt):
+                    return next(replies)
+        return next(self._replies)
+
+    def _waits(self, answer: ScriptedAnswer, tokens: int) -> tuple[float, float]:
+        """Return the milliseconds before an answer and before each of its tokens."""
+        script = self._script
+        whole = script.latency_ms if answer.latency_ms is None else answer.latency_ms
+        first = script.first_token_ms if answer.first_token_ms is None else answer.first_token_ms
+        first = whole if first is None else first
+        return first, max(0.0, whole - first) / max(1, tokens)
+
+
+def _last_prompt(request: ChatRequest) -> str:
+    return next((turn.text for turn in reversed(request.turns) if turn.role == "user"), "")
+
+
+def _blocks(answer: ScriptedAnswer, request: ChatRequest) -> Iterator[tuple[Block, str]]:
+    if answer.reasoning is not None:
+        yield Block("reasoning", signature=answer.signature), answer.reasoning
+    if answer.text is not None:
+        yield (Block(), answer.text) if answer.tool_calls else _written(answer.text, request)
+    elif not answer.tool_calls:
+        yield _written(_unscripted(request), request)
+    for call in answer.tool_calls:
+        yield Block("tool_use", call.name, call.id or ""), json.dumps(call.input, ensure_ascii=False)
+
+
+def _unscripted(request: ChatRequest) -> str:
+    if request.answer_schema is not None:
+        return json.dumps(smallest_instance(request.answer_schema))
+    return _last_prompt(request)
+
+
+def _written(text: str, request: ChatRequest) -> tuple[Block, str]:
+    """Return a text as what it is for this request: an answer, or the input of the call that it must be."""
+    if not request.tool_required:
+        return Block(), text
+    if len(request.tools) == 1:
+        return Block("tool_use", request.tools[0].name), text
+    try:
+        call = json.loads(text)
+        return Block("tool_use", str(call["name"])), json.dumps(call["input"], ensure_ascii=False)
+    except (ValueError, TypeError, LookupError):
+        return Block(), text
 
 
 def smallest_instance(schema: Mapping[str, Any]) -> Any:
@@ -140,8 +189,3 @@ def _referred(reference: str, root: Mapping[str, Any]) -> Any:
     for part in reference.removeprefix("#").strip("/").split("/"):
         target = target.get(part) if part and isinstance(target, Mapping) else target
     return target
-
-
-def _input_tokens(request: ChatRequest) -> int:
-    texts = [turn.text for turn in request.turns] + ([request.system] if request.system else [])
-    return sum(len(_TOKEN.findall(text)) + _TOKENS_PER_MESSAGE for text in texts)

@@ -1,35 +1,70 @@
-"""The HTTP server: Bedrock's paths, headers and errors around a model."""
+"""The HTTP server: Bedrock's paths, headers and errors around a model.
+
+Each request passes the same stages: it is admitted (a stranger, a wrong body and an unknown model are not), meets the
+faults of the script, reserves its quota, is answered, and is billed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import time
 import traceback
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from hashlib import blake2b
+from inspect import isawaitable
+from random import getrandbits
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID
 
 from aiohttp import web
 from pydantic import ValidationError
 
 from agentflow.local import anthropic, converse, eventstream
 from agentflow.local.answers import Answer, Timing, answer, collect
-from agentflow.local.chat import Begin, ChatRequest, Finish, Items, LocalModel, Piece
-from agentflow.local.errors import Refusal, invalid
-from agentflow.local.facts import MODEL_HEADER, ServedModel, ServedModels
-from agentflow.local.scripted import Script, ScriptedModel
+from agentflow.local.billing import Bill, Call
+from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Items, LocalModel, Piece
+from agentflow.local.errors import BrokenOffError, Refusal, invalid
+from agentflow.local.facts import MODEL_HEADER, ServedModel, ServedModels, bare_name
+from agentflow.local.fault_script import wrong_field
+from agentflow.local.incoming import LARGE_BODY_BYTES, parsed, signed_region
+from agentflow.local.job_files import JobFiles
+from agentflow.local.job_runner import JobRunner
+from agentflow.local.jobs import Jobs
+from agentflow.local.quotas import Reservation
+from agentflow.local.region import Region, Settings
+from agentflow.local.routes import Incoming, Work, routes
+from agentflow.local.scripted import ScriptedModel
 
 BODY_LIMIT_BYTES = 25_000_000
+LARGE_BODIES_AT_ONCE = 8  # the others wait, so that no crowd of clients fills the memory
+LARGE_BODY_SECONDS = 10.0  # for one to arrive in, so that no client keeps the others waiting
 
 _OWN_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 _JSON_TYPE = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Frames(Protocol):
+    """The bytes of one streamed answer, in a wire format."""
+
+    def opening(self, begin: Begin, /) -> bytes:
+        """Return the frames before the first block."""
+
+    def block(self, block: Block, /) -> bytes:
+        """Return the frames between two blocks, which may be none."""
+
+    def delta(self, piece: Piece, /) -> bytes:
+        """Return the frame of some text."""
+
+    def closing(self, begin: Begin, finish: Finish, timing: Timing, /) -> bytes:
+        """Return the frames after the last text."""
 
 
 class WireFormat(Protocol):
@@ -44,125 +79,162 @@ class WireFormat(Protocol):
     def headers(self, answer: Answer, timing: Timing, /) -> Mapping[str, str]:
         """Return the headers of a whole answer."""
 
-    def opening(self, begin: Begin, model: ServedModel, /) -> bytes:
-        """Return the frames before the first text."""
-
-    def delta(self, piece: Piece, begin: Begin, /) -> bytes:
-        """Return the frame of some text."""
-
-    def closing(self, begin: Begin, finish: Finish, timing: Timing, /) -> bytes:
-        """Return the frames after the last text."""
+    def Frames(self, model: ServedModel, /) -> Frames:  # noqa: N802 - a class
+        """Return the frames of a streamed answer."""
 
 
-#: Path of each operation: its wire format, and whether it streams.
-OPERATIONS: Mapping[str, tuple[WireFormat, bool]] = {
-    "converse": (converse, False),
-    "converse-stream": (converse, True),
-    "invoke": (anthropic, False),
-    "invoke-with-response-stream": (anthropic, True),
+class Operation(NamedTuple):
+    """One of Bedrock's operations that answer."""
+
+    name: str
+    wire: WireFormat
+    streamed: bool
+
+
+#: The operation of each path.
+OPERATIONS: Mapping[str, Operation] = {
+    "converse": Operation("Converse", converse, streamed=False),
+    "converse-stream": Operation("ConverseStream", converse, streamed=True),
+    "invoke": Operation("InvokeModel", anthropic, streamed=False),
+    "invoke-with-response-stream": Operation("InvokeModelWithResponseStream", anthropic, streamed=True),
 }
 
 
-@dataclass(slots=True)
-class Stats:
-    """What `GET /_stats` tells: counted since the start."""
-
-    model: str
-    requests: int = 0  # to the four operations
-    answers: int = 0  # complete ones
-    errors: Counter[str] = field(default_factory=Counter)  # by code, of any request
-    billed: Counter[str] = field(default_factory=Counter)  # tokens of complete answers
-    by_model: Counter[str] = field(default_factory=Counter)  # complete answers
-    in_flight: int = 0
-    peak_in_flight: int = 0
-
-    def answered(self, model_id: str, begin: Begin, finish: Finish) -> None:
-        """Count a complete answer."""
-        self.answers += 1
-        self.by_model[model_id] += 1
-        self.billed.update(input_tokens=begin.input_tokens, output_tokens=finish.output_tokens)
-
-
 class Endpoint:
-    """The four operations over one model, and the endpoint's own `/_stats` and `/_config`."""
+    """Bedrock's operations in one region over one model, and the endpoint's own `/_stats`, `/_config` and `/_reset`."""
 
-    def __init__(self, model: LocalModel, served: ServedModels) -> None:
-        self.stats = Stats(model.label, billed=Counter(input_tokens=0, output_tokens=0))
+    def __init__(self, model: LocalModel, served: ServedModels, region: Region, files: JobFiles) -> None:
         self._model = model
         self._served = served
+        self._region = region
+        self._label = quote(model.label, safe=" ()+,/:;=@")
+        self._jobs = Jobs(JobRunner(model, served, region, files), served)
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES_AT_ONCE)
 
     def app(self) -> web.Application:
         """Return the web application."""
         app = web.Application(middlewares=[self._refusals], client_max_size=BODY_LIMIT_BYTES)
         app.on_response_prepare.append(self._common_headers)
-        app.router.add_post("/model/{model}/{operation}", self._operation)
+        app.router.add_post(f"/model/{{model}}/{{operation:{'|'.join(OPERATIONS)}}}", self._operation)
+        for method, path, work in routes(self._model, self._served, self._region, self._jobs):
+            app.router.add_route(method, path, self._as_handler(work))
         app.router.add_get("/_stats", self._show_stats)
         app.router.add_post("/_config", self._configure)
+        app.router.add_post("/_reset", self._reset)
+        app.on_shutdown.append(self._forget_jobs)
         return app
 
+    def _as_handler(self, work: Work) -> Handler:
+        """Return the handler of an operation that gives no answer of the model."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            raw = await request.read()
+            incoming = Incoming(
+                {**request.query, **request.match_info},
+                await parsed(raw) if raw else None,
+                signed_region(request.headers, self._region.name),
+                request.headers.get("X-Amz-Target", ""),
+            )
+            done = work(incoming)
+            return _json(await done if isawaitable(done) else done)
+
+        return handle
+
     async def _operation(self, request: web.Request) -> web.StreamResponse:
-        if request.match_info["operation"] not in OPERATIONS:
-            raise Refusal("UnknownOperationException", "Unknown operation")
-        wire, streamed = OPERATIONS[request.match_info["operation"]]
+        operation = OPERATIONS[request.match_info["operation"]]
+        with self._region.stats.request():
+            if request.content_length is not None and request.content_length <= LARGE_BODY_BYTES:
+                return await self._answer(request, operation)
+            async with self._large_bodies:
+                await _arrival(request)
+                return await self._answer(request, operation)
+
+    async def _answer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
         arrived = time.monotonic()
-        stats = self.stats
-        stats.requests += 1
-        stats.in_flight += 1
-        stats.peak_in_flight = max(stats.peak_in_flight, stats.in_flight)
-        try:
-            model = self._served.find(request.match_info["model"])
-            chat = wire.parse(await _body(request), model)
-            if chat.max_tokens and chat.max_tokens > model.max_output_tokens:
-                limit = model.max_output_tokens
-                raise invalid(
-                    f"The maximum tokens you requested exceed the model limit of {limit}. Try again with a maximum "
-                    f"tokens value lower than {limit}."
-                )
-            items = _within_context(answer(self._model, chat), model)
-            if streamed:
-                return await self._stream(request, wire, model, items, arrived)
+        region = self._region
+        stats, cache = region.stats, region.cache  # those of now: a reset during the answer puts others in their place
+        call = await self._admit(request, operation)
+        plan = region.faults.plan(call, streamed=operation.streamed)
+        reservation = Reservation(0)
+        if region.quotas.limit(call.called_as):
+            prompt_tokens = await self._model.count_tokens(call.chat)
+            reservation = region.quotas.reserve(call.called_as, prompt_tokens + call.max_tokens)
+        with Bill(call, stats, cache, reservation) as bill:
+            items = plan.apply(bill.watch(answer(self._model, call.chat)))
+            if operation.streamed:
+                return await self._stream(request, operation.wire, bill, items, arrived)
             whole = await collect(items)
             timing = Timing(_ms_since(arrived), _ms_since(arrived))
-            stats.answered(model.model_id, whole.begin, whole.finish)
-            return _json(wire.response(whole, timing, model), headers=wire.headers(whole, timing))
-        finally:
-            stats.in_flight -= 1
+            bill.answered()
+            headers = operation.wire.headers(whole, timing)
+            return _json(operation.wire.response(whole, timing, call.model), headers=headers)
+
+    async def _admit(self, request: web.Request, operation: Operation) -> Call:
+        """Return the request, if it is one that Bedrock would answer."""
+        model = self._served.find(request.match_info["model"])
+        raw = await request.read()
+        chat = operation.wire.parse(await parsed(raw), model)
+        model.check_max_tokens(chat.max_tokens)
+        if operation.streamed:
+            chat = replace(chat, streamed=True)
+        called_as = bare_name(request.match_info["model"])
+        metadata = request.headers.get("X-Amzn-Bedrock-Request-Metadata", "")  # Converse has it in its body
+        identity = blake2b(f"{called_as} {metadata} ".encode() + raw, digest_size=16).digest()
+        return Call(operation.name, called_as, model, chat, identity)
 
     async def _stream(
-        self, request: web.Request, wire: WireFormat, model: ServedModel, items: Items, arrived: float
+        self, request: web.Request, wire: WireFormat, bill: Bill, items: Items, arrived: float
     ) -> web.StreamResponse:
         async with aclosing(items):
             begin = cast("Begin", await anext(items))  # what is refused is refused here, before the status line
             first_byte_ms = _ms_since(arrived)
+            frames = wire.Frames(bill.call.model)
             response = web.StreamResponse(
                 headers={"Content-Type": eventstream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": _JSON_TYPE}
             )
             await response.prepare(request)
             try:
-                await response.write(wire.opening(begin, model))
+                await response.write(frames.opening(begin))
                 async for item in items:
                     if isinstance(item, Piece):
-                        await response.write(wire.delta(item, begin))
+                        await response.write(frames.delta(item))
+                    elif isinstance(item, Block):
+                        if between := frames.block(item):
+                            await response.write(between)
                     elif isinstance(item, Finish):
-                        self.stats.answered(model.model_id, begin, item)
+                        bill.answered()
                         timing = Timing(first_byte_ms, _ms_since(arrived))
-                        await response.write(wire.closing(begin, item, timing))
+                        await response.write(frames.closing(begin, item, timing))
             except ConnectionResetError:  # the client hung up
-                return response
+                bill.abandon()
+            except BrokenOffError as broken:
+                if broken.how == "bad_checksum":
+                    await _write_last(response, eventstream.damaged(frames.delta(Piece("?", 0))))
+                elif broken.how == "reset":
+                    _reset_connection(request)
+                elif broken.how == "cut_stream" and request.transport is not None:
+                    request.transport.abort()  # what was sent before arrives
             except Exception as error:  # noqa: BLE001 - the status line is sent: only an event can tell of an error now
-                await response.write(self._broken_stream(error))
+                bill.cancel()
+                bill.stats.refused += 1
+                await _write_last(response, self._broken_stream(error))
         return response
 
     def _broken_stream(self, error: Exception) -> bytes:
         refusal = error if isinstance(error, Refusal) else _internal(error)
-        self.stats.errors[refusal.code] += 1
+        self._region.stats.errors[refusal.code] += 1
         return eventstream.exception(refusal.code[0].lower() + refusal.code[1:], {"message": refusal.message})
 
     @web.middleware
     async def _refusals(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             _refuse_strangers(request)
+            if not request.path.startswith("/_"):
+                self._region.faults.check_outage()
             return await handler(request)
+        except BrokenOffError:
+            _reset_connection(request)
+            return web.Response()  # which nobody gets
         except Refusal as error:
             refusal = error
         except web.HTTPRequestEntityTooLarge:
@@ -174,38 +246,43 @@ class Endpoint:
             refusal = Refusal("UnknownOperationException", "Unknown operation")
         except Exception as error:  # noqa: BLE001 - whatever breaks one request, the server stays up
             refusal = _internal(error)
-        self.stats.errors[refusal.code] += 1
+        self._region.stats.errors[refusal.code] += 1
         error_type = f"{refusal.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
-        return _json({"message": refusal.message}, status=refusal.status, headers={"x-amzn-ErrorType": error_type})
+        told = {"message": refusal.message}
+        if "X-Amz-Target" in request.headers:  # the protocol of Service Quotas has the type in the body
+            told["__type"] = refusal.code
+        return _json(told, status=refusal.status, headers={"x-amzn-ErrorType": error_type})
 
     async def _common_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["x-amzn-RequestId"] = str(uuid4())
-        response.headers[MODEL_HEADER] = quote(self._model.label, safe=" ()+,/:;=@")
+        # No secret: a source of chance that does not ask the system each time.
+        response.headers["x-amzn-RequestId"] = str(UUID(int=getrandbits(128), version=4))
+        response.headers[MODEL_HEADER] = self._label
 
     async def _show_stats(self, _request: web.Request) -> web.Response:
-        return _json({name: getattr(self.stats, name) for name in Stats.__slots__})
+        region = self._region
+        return _json({"region": region.name, "clock_seconds": region.clock.now(), **region.stats.shown()})
 
     async def _configure(self, request: web.Request) -> web.Response:
-        if not isinstance(self._model, ScriptedModel):
-            raise invalid(f"Only the scripted model takes a script; this endpoint answers with {self._model.label}.")
+        body = await parsed(await request.read())
         try:
-            script = Script.model_validate(await _body(request))
+            settings = Settings.model_validate(body)
         except ValidationError as error:
-            raise invalid(f"This script cannot be used: {error}") from error
-        self._model.follow(script)
-        return _json(script.model_dump())
+            raise invalid(f"These settings cannot be used: {wrong_field(error, body)}") from error
+        if settings.script is not None:
+            if not isinstance(self._model, ScriptedModel):
+                label = self._model.label
+                raise invalid(f"Only the scripted model takes a script; this endpoint answers with {label}.")
+            self._model.follow(settings.script)
+        self._region.follow(settings)
+        return _json(settings.model_dump(exclude_unset=True))
 
+    async def _forget_jobs(self, _app: web.Application) -> None:
+        self._jobs.forget()
 
-async def _within_context(items: Items, model: ServedModel) -> Items:
-    """Pass an answer on, if its prompt fits the model that the client has named."""
-    async with aclosing(items):
-        async for item in items:
-            if isinstance(item, Begin) and item.input_tokens > model.context_tokens:
-                tokens, limit = item.input_tokens, model.context_tokens
-                raise invalid(
-                    f"The model returned the following errors: prompt is too long: {tokens} tokens > {limit} maximum"
-                )
-            yield item
+    async def _reset(self, _request: web.Request) -> web.Response:
+        self._jobs.forget()
+        self._region.reset()
+        return await self._show_stats(_request)
 
 
 def _json(value: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -222,13 +299,27 @@ def _refuse_strangers(request: web.Request) -> None:
         raise Refusal("AccessDeniedException", message)
 
 
-async def _body(request: web.Request) -> object:
-    raw = await request.read()
+async def _write_last(response: web.StreamResponse, frames: bytes) -> None:
+    with suppress(ConnectionResetError):  # a client that has hung up meanwhile needs no more
+        await response.write(frames)
+
+
+def _reset_connection(request: web.Request) -> None:
+    """Break the connection so that the client sees a reset, not an orderly end."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+
+
+async def _arrival(request: web.Request) -> None:
+    """Wait for the body, which the request then keeps."""
     try:
-        # A large body is parsed aside, so that the other clients do not wait for it.
-        return await asyncio.to_thread(json.loads, raw) if len(raw) > 1_000_000 else json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("SerializationException", f"The body of the request is not valid JSON: {error}") from error
+        async with asyncio.timeout(LARGE_BODY_SECONDS):
+            await request.read()
+    except TimeoutError as error:
+        message = f"The body of the request did not arrive within {LARGE_BODY_SECONDS:g} seconds."
+        raise Refusal("SerializationException", message) from error
 
 
 def _internal(error: Exception) -> Refusal:

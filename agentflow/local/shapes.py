@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from agentflow.local.errors import Refusal, invalid
@@ -22,12 +24,13 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "double": (int, float),
     "boolean": (bool,),
 }
+_PARAMETER_TYPES: dict[str, Callable[[str], Any]] = {"integer": int, "timestamp": datetime.fromisoformat}
 _INT32_MAX = 2**31 - 1
 _SHOWN_CHARACTERS = 100
 
 
-def check(body: object, operation: str) -> None:
-    """Refuse a body that does not fit the input of a bedrock-runtime operation.
+def check(body: object, operation: str, service: str = "bedrock-runtime") -> None:
+    """Refuse a body that does not fit the input of an operation.
 
     Unknown members pass, as they do at AWS; a member that is null counts as absent.
 
@@ -38,19 +41,48 @@ def check(body: object, operation: str) -> None:
         constraint otherwise.
     """
     problems: list[str] = []
-    _check(body, service_model().operation_model(operation).input_shape, "", problems)
-    if problems:
-        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected"
-        raise invalid(f"{count}: {'; '.join(problems)}")
+    _check(body, service_model(service).operation_model(operation).input_shape, "", problems)
+    _refuse(problems)
 
 
-@lru_cache(maxsize=1)
-def service_model() -> Any:
-    """Return botocore's model of bedrock-runtime; the first call takes about 0.1 s."""
+def parameters(given: Mapping[str, str], operation: str, service: str) -> Mapping[str, Any]:
+    """Return the parameters in the path and the query of a request by their names in the service model, as their types.
+
+    Raises
+    ------
+    Refusal
+        ``ValidationException`` with every broken constraint.
+    """
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, shape in service_model(service).operation_model(operation).input_shape.members.items():
+        text = given.get(shape.serialization.get("name", name)) if "location" in shape.serialization else None
+        if text is None:
+            continue
+        try:
+            found[name] = _PARAMETER_TYPES.get(shape.type_name, str)(text)
+        except ValueError:
+            problems.append(_problem(text, name, f"Member must be a {shape.type_name}"))
+        else:
+            if shape.type_name != "timestamp":
+                _check(found[name], shape, name, problems)
+    _refuse(problems)
+    return found
+
+
+@cache
+def service_model(service: str = "bedrock-runtime") -> Any:
+    """Return botocore's model of a service; the first call takes about 0.1 s."""
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
 
-    return ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
+    return ServiceModel(Loader().load_service_model(service, "service-2"))
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected"
+        raise invalid(f"{count}: {'; '.join(problems)}")
 
 
 def _check(value: Any, shape: Any, path: str, problems: list[str]) -> None:
@@ -101,14 +133,21 @@ def _check_structure(value: dict[str, Any], shape: Any, path: str, problems: lis
         names = ", ".join(shape.members)
         problems.append(_problem(sorted(given), path, f"Member must set exactly one of: [{names}]"))
         return
-    for name, member_shape in shape.members.items():
-        if "location" in member_shape.serialization:  # in the path or a header, not in the body
-            continue
-        member_path = f"{path}.{name}" if path else name
-        if name in given:
-            _check(given[name], member_shape, member_path, problems)
-        elif name in shape.required_members:
+    members, required = _members(shape)
+    for name, member in given.items():
+        if name in members:
+            _check(member, members[name], f"{path}.{name}" if path else name, problems)
+    for name in required:
+        if name not in given:
+            member_path = f"{path}.{name}" if path else name
             problems.append(f"Value null at '{member_path}' failed to satisfy constraint: Member must not be null")
+
+
+@cache
+def _members(shape: Any) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Return the members that a structure has in the body, not in the path or a header, and the required ones."""
+    members = {name: member for name, member in shape.members.items() if "location" not in member.serialization}
+    return members, [name for name in shape.required_members if name in members]
 
 
 def _check_string(value: str, shape: Any, path: str, problems: list[str]) -> None:

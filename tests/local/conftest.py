@@ -17,5 +17,5 @@ def small_model() -> Iterator[Endpoint]:
 def either(request: pytest.FixtureRequest) -> Endpoint:
     endpoint: Endpoint = request.getfixturevalue(request.param)
     if request.param == "scripted_process":
-        endpoint.follow()
+        endpoint.reset()
     return endpoint

@@ -34,6 +34,8 @@ def test_both_models_take_images_and_documents(either: Endpoint) -> None:
     [
         ([{"image": {"format": "bmp", "source": {"bytes": PNG}}}], "Member must satisfy enum value set: [png, jpeg,"),
         ([{"image": {"format": "jpeg", "source": {"bytes": PNG}}}], "does not match the specified image format: jpeg"),
+        ([{"text": "x"}, document(format_="pdf")], "does not match the specified document format: pdf"),
+        ([{"text": "x"}, document(format_="xlsx")], "does not match the specified document format: xlsx"),
         ([{"text": "x"}, document(format_="rtf")], "Member must satisfy enum value set: [pdf, csv, doc, docx,"),
         ([document()], "A text block must be included when using documents."),
         ([{"text": "x"}, document(), document()], "Messages can't contain duplicate document names."),

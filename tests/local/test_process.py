@@ -26,7 +26,7 @@ print(local_endpoint_url(), flush=True)
 
 def is_served(url: str) -> bool:
     try:
-        Endpoint(None, url).stats()  # type: ignore[arg-type]
+        Endpoint(url).stats()
     except OSError:
         return False
     return True
@@ -174,12 +174,7 @@ def test_a_url_that_does_not_answer_is_not_used() -> None:
 
 
 def test_an_endpoint_that_died_is_started_again() -> None:
-    code = START + (
-        "from agentflow.local import launch\n"
-        "launch._process.kill()\n"
-        "launch._process.wait()\n"
-        "print(local_endpoint_url())\n"
-    )
+    code = START + ("from agentflow.local import launch\nlaunch._process.stop()\nprint(local_endpoint_url())\n")
     first, second = python(code).stdout.split()
     assert first != second
 

@@ -58,6 +58,36 @@ def test_bedrock_would_refuse_it_in_these_words(scripted: Endpoint, request_: di
     assert wording in message
 
 
+CALL = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}
+RESULT = {"toolResult": {"toolUseId": "t1", "content": [{"text": "sunny"}]}}
+OTHER = {"toolResult": {"toolUseId": "t2", "content": [{"text": "rainy"}]}}
+EMPTY = {"toolResult": {"toolUseId": "t1", "content": [], "status": "error"}}
+
+
+@pytest.mark.parametrize(
+    ("called", "answered", "wording"),
+    [
+        ([CALL], [{"text": "a"}], "Expected toolResult blocks at messages.2.content for the following Ids: t1"),
+        ([CALL], [OTHER], "Expected toolResult blocks at messages.2.content for the following Ids: t1"),
+        (
+            [CALL],
+            [RESULT, OTHER],
+            "The number of toolResult blocks at messages.2.content exceeds the number of toolUse",
+        ),
+        ([{"text": "a"}], [RESULT], "The number of toolResult blocks at messages.2.content exceeds the number of"),
+        ([CALL], [EMPTY], "The content field at messages.2.content.0.toolResult cannot be empty when status value is"),
+    ],
+)
+def test_tool_results_must_answer_the_calls_before_them(
+    scripted: Endpoint, called: list[Any], answered: list[Any], wording: str
+) -> None:
+    tools = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {}}}}]}
+    messages = [*user("?"), {"role": "assistant", "content": called}, {"role": "user", "content": answered}]
+    code, message, _ = refusal(scripted, messages=messages, toolConfig=tools)
+    assert code == "ValidationException"
+    assert message.startswith(wording)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -92,6 +122,16 @@ def test_a_malformed_body_is_refused_and_the_server_stays_up(scripted: Endpoint,
         ({"max_tokens": ...}, "Malformed input request: #: required key [max_tokens] not found, please reformat"),
         ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages.0.content"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, 'first message must use the "user" role'),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "n", "input": {}}]},
+                    {"role": "user", "content": "b"},
+                ]
+            },
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: t1.",
+        ),
     ],
 )
 def test_a_wrong_anthropic_body_is_refused(scripted: Endpoint, change: dict[str, Any], wording: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow.local.answers import Answer, collect, until_stop
-from agentflow.local.chat import Begin, Finish, Item, Piece, StopReason
+from agentflow.local.chat import Begin, Block, Finish, Item, Piece, StopReason
 from agentflow.local.scripted import smallest_instance
 from tests.endpoint import HAIKU, Endpoint, text_of, user
 
@@ -73,7 +73,7 @@ def test_a_hundred_calls_at_once_wait_together(scripted: Endpoint) -> None:
 
 @pytest.mark.parametrize("script", [{"reply": "a"}, {"latency_ms": -1}, {"errors": [{"code": "X"}]}, {"replies": "a"}])
 def test_a_script_that_cannot_be_used_is_refused(scripted: Endpoint, script: dict[str, Any]) -> None:
-    with pytest.raises(OSError, match="400"):
+    with pytest.raises(ValueError, match="field script"):
         scripted.follow(**script)
 
 
@@ -103,6 +103,7 @@ def test_a_malformed_schema_is_refused(scripted: Endpoint) -> None:
 
 async def _items(pieces: list[str]) -> AsyncGenerator[Item, None]:
     yield Begin(1)
+    yield Block()
     for count, piece in enumerate(pieces, start=1):
         yield Piece(piece, count)
     yield Finish(StopReason.END_TURN, len(pieces))

@@ -22,9 +22,9 @@ def test_a_prompt_longer_than_its_context_gets_bedrocks_error(small_model: Endpo
         small_model.say("word " * 9000)
     assert caught.value.response["Error"] == {
         "Code": "ValidationException",
-        "Message": "The model returned the following errors: prompt is too long: 9031 tokens > 8192 maximum",
+        "Message": "Input is too long for requested model.",
     }
-    with pytest.raises(ClientError, match="prompt is too long"):  # a stream refuses it before it begins
+    with pytest.raises(ClientError, match="Input is too long"):  # a stream refuses it before it begins
         small_model.client.converse_stream(modelId=HAIKU, messages=user("word " * 9000))
 
 
@@ -56,7 +56,7 @@ def test_a_schema_that_is_none_is_refused(small_model: Endpoint) -> None:
 
 
 def test_only_the_scripted_model_takes_a_script(small_model: Endpoint) -> None:
-    with pytest.raises(OSError, match="400"):
+    with pytest.raises(ValueError, match="Only the scripted model takes a script"):
         small_model.follow(text="fixed")
 
 
