@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agentflow.core.budget import budgets_in_force, hold
-from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
+from agentflow.core.errors import AgentFlowError, CredentialsError, EndpointError, ModelCallError, UnknownModelError
 from agentflow.core.events import current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
@@ -120,8 +120,8 @@ class Call:
                 may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
             )
             explained = self._explain(error, link.endpoint_url)
-            if isinstance(explained, EndpointError):
-                link.reconnect()
+            if isinstance(explained, CredentialsError | EndpointError):
+                link.reconnect()  # new credentials are found, as after `aws sso login`
             raise _AttemptFailed(attempt, explained) from error
         self.queue_ms = reply.queue_ms
         self._report(reply.attempts[-1])
@@ -173,12 +173,25 @@ class Call:
         )
 
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:
-        region = self.route.region
+        region, resolved, catalog, link = self.route.region, self.resolved, self.route.catalog, self.route.link
+        spec = resolved.spec
         try:
-            profile = self.route.catalog.resolve(self.resolved.name, region).model_id if self.resolved.spec else None
+            profile = catalog.resolve(resolved.name, region).model_id if spec else None
         except UnknownModelError:  # none that serves this region
             profile = None
-        explained = explain(error, Place(self.resolved.model_id, region, url, profile or "its inference profile"))
+        place = Place(
+            model_id=resolved.model_id,
+            region=region,
+            endpoint_url=url,
+            profile_hint=profile or "its inference profile",
+            profile_kind=resolved.profile,
+            bare_id=spec.id if spec else "" if resolved.model_id.startswith("arn:") else resolved.model_id,
+            routed_to=catalog.routed_to(resolved.profile, region),
+            successor=repr(spec.successor) if spec and spec.successor else "an active model",
+            profile_option=link.profile_option,
+            renewal=link.renewal,
+        )
+        explained = explain(error, place)
         explained.retryable = explained.retryable and not self.shown
         return explained
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import yaml
 
@@ -168,6 +168,14 @@ class Catalog(Row):
             f"{spec.id} has no inference profile that serves {region}.",
             fix=f"It has {', '.join(spec.profiles)}: choose another region, or another model.",
         )
+
+    def routed_to(self, profile: str, region: str) -> tuple[str, ...]:
+        """Return the regions that a profile may send a request to from a region, as far as the catalog knows them.
+
+        They are the regions that it is called from: a profile sends requests to some of these, and to no other.
+        """
+        known = self.geographies.get(cast("ProfileKind", profile), ())
+        return tuple(sorted({*known, region}))
 
     def _known_id(self, model_id: str) -> ResolvedModel:
         """Find what is known of an id or ARN, so that it has a price; the id itself passes unchanged."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from agentflow.core.errors import CredentialsError
+from agentflow.models.credentials import BEARER, is_amazon, renewal, warn_of_endpoint
+from agentflow.utils.env import bedrock_key_is_set
 from agentflow.utils.threads import DaemonPool
 
 if TYPE_CHECKING:
@@ -44,9 +46,20 @@ class Transport:
             os.register_at_fork(after_in_child=self._reset)  # a child must not write into its parent's connections
         self.endpoint_url: str | None = None if target.endpoint_url == LOCAL else target.endpoint_url
 
+    @property
+    def profile_option(self) -> str:
+        """The option of the AWS command line that names the profile; empty without one."""
+        return f" --profile {self._target.profile}" if self._target.profile else ""
+
+    @property
+    def renewal(self) -> str:
+        """What to do when the credentials in use have expired."""
+        return renewal(self._method, self.profile_option)
+
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
+        self._method: str | None = None
 
     def client(self) -> Any:
         """Return boto3's client; starts the local endpoint where that is the target. Blocks: call it on a thread.
@@ -79,6 +92,7 @@ class Transport:
         from agentflow import __version__
 
         on_this_machine = is_loopback(url)
+        keeps_key_back = bedrock_key_is_set() and url is not None and not is_amazon(url)
         config = Config(
             # One request an attempt: the retries are ours, and each is seen as an attempt in the tables.
             retries={"total_max_attempts": 1, "mode": "standard"},
@@ -87,12 +101,15 @@ class Transport:
             read_timeout=READ_TIMEOUT_SECONDS,
             tcp_keepalive=True,
             user_agent_extra=f"agentflow/{__version__}",
-            # An endpoint on this machine gets neither real keys (nor a bearer key, which needs https) nor a proxy.
-            **({"signature_version": "v4", "proxies": {}} if on_this_machine else {}),
+            # A bearer key goes to Amazon's hosts only: any other host that gets it can use it.
+            **({"signature_version": "v4"} if on_this_machine or keeps_key_back else {}),
+            **({"proxies": {}} if on_this_machine else {}),
         )
+        # An endpoint on this machine gets no real keys.
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
         try:
-            return _session(existing_profile(self._target.profile)).create_client(
+            session = _session(existing_profile(self._target.profile))
+            client = session.create_client(
                 "bedrock-runtime", region_name=self._target.region, endpoint_url=url, config=config, **keys
             )
         except botocore.exceptions.ProfileNotFound as error:
@@ -101,6 +118,19 @@ class Transport:
                 f"There is no AWS profile {self._target.profile!r}.",
                 fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
             ) from error
+        if on_this_machine:
+            return client
+        credentials = session.get_credentials()
+        if keeps_key_back and credentials is None:
+            raise CredentialsError(
+                f"The Bedrock API key of AWS_BEARER_TOKEN_BEDROCK is sent to Amazon's hosts only, and {url} is none.",
+                fix="Unset BEDROCK_ENDPOINT_URL, or give this endpoint AWS access keys of its own.",
+            )
+        uses_key = bedrock_key_is_set() and not keeps_key_back
+        self._method = BEARER if uses_key else getattr(credentials, "method", None)
+        if url is not None and not is_amazon(url):
+            warn_of_endpoint(url)
+        return client
 
 
 @cache
