@@ -22,6 +22,7 @@ from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
 from agentflow.models.catalog import Catalog, ResolvedModel
+from agentflow.models.checks import check_request
 from agentflow.models.faults import Place, code_of, explain, may_be_billed
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import Transport
@@ -71,7 +72,13 @@ class Call:
         Parameters
         ----------
         send : asks boto3's client, on a thread, with the arguments of the operation.
+
+        Raises
+        ------
+        ModelCallError
+            The request cannot be answered, and was not sent; or the call failed, after its retries.
         """
+        check_request(self._body, self.resolved)
         scope = self.scope
         if scope is None:
             return await self._ask(send)
@@ -136,15 +143,16 @@ class Call:
     @cached_property
     def key(self) -> str:
         """What tells this request from every other one, whichever region it is sent to."""
-        return converse.request_key(self.resolved.name, self._body())
+        return converse.request_key(self.resolved.name, self._body)
 
+    @cached_property
     def _body(self) -> dict[str, Any]:
         spec = self.resolved.spec
         return converse.request_body(self.request, json_schema=bool(spec and spec.json_schema))
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of boto3's operation."""
-        return {"modelId": self.resolved.model_id, **self._body()}
+        return {"modelId": self.resolved.model_id, **self._body}
 
     def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
         """Return what the caller gets."""

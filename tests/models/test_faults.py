@@ -61,7 +61,7 @@ NOT_OF_BEDROCK = {
 
 def refused(code: str, message: str = "Because.", status: int | None = 400) -> ClientError:
     metadata = {} if status is None else {"ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError({"Error": {"Code": code, "Message": message}, **metadata}, "Converse")  # type: ignore[typeddict-item]
+    return ClientError({"Error": {"Code": code, "Message": message}, **metadata}, "Converse")
 
 
 def raised(kind: type[BaseException]) -> Exception:
@@ -116,7 +116,8 @@ def test_every_error_of_botocore_is_known() -> None:
 
 
 def _named(name: str) -> Exception:
-    return type(name, (Exception,), {})("it")
+    error: Exception = type(name, (Exception,), {})("it")
+    return error
 
 
 @pytest.mark.parametrize(
