@@ -15,7 +15,14 @@ from urllib.parse import unquote
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agentflow.core.budget import budgets_in_force, hold
-from agentflow.core.errors import AgentFlowError, CredentialsError, EndpointError, ModelCallError, UnknownModelError
+from agentflow.core.errors import (
+    AgentFlowError,
+    ConfigurationError,
+    CredentialsError,
+    EndpointError,
+    ModelCallError,
+    UnknownModelError,
+)
 from agentflow.core.events import current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
@@ -127,7 +134,7 @@ class Call:
                 may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
             )
             explained = self._explain(error, link.endpoint_url)
-            if isinstance(explained, CredentialsError | EndpointError):
+            if isinstance(explained, ConfigurationError | CredentialsError | EndpointError):
                 link.reconnect()  # new credentials are found, as after `aws sso login`
             raise _AttemptFailed(attempt, explained) from error
         self.queue_ms = reply.queue_ms
