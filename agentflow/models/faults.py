@@ -218,12 +218,13 @@ _FAULTS = (
            "{endpoint} cannot be reached to call {model_id} in {region}: {message}",
            "Check the network, the region and BEDROCK_ENDPOINT_URL.", retryable=True, never_sent=True),
     _Fault("connectionclosederror connectionerror httpclienterror protocolerror incompleteread incompletereaderror "
-           "responsestreamingerror incompletestream checksummismatch duplicateheader invalidheaderslength "
+           "responsestreamingerror incompleteanswer incompletestream checksummismatch duplicateheader invalidheaderslength "
            "invalidpayloadlength noinitialresponseerror responseparsererror checksumerror flexiblechecksumerror", "",
            ServiceError, "The connection to {endpoint} broke before {model_id} in {region} had answered: {message}",
            "Try again; it may have been billed.", retryable=True),
     _Fault("internalserverexception serviceunavailableexception modelnotreadyexception modelerrorexception "
-           "modelstreamerrorexception internalfailure serviceexception 424 500 502 503 504", "", ServiceError,
+           "modelstreamerrorexception internalfailure serviceexception eventstreamerror 424 500 502 503 504", "",
+           ServiceError,
            "Bedrock could not answer for {model_id} in {region}: {message}",
            "Try again later, or another region; see https://health.aws.amazon.com/health/status.", retryable=True),
     _Fault("", "", ModelCallError, "Calling {model_id} in {region} failed: {code}: {message}", ""),
@@ -275,7 +276,7 @@ def _row(error: Exception) -> tuple[_Fault, str, str]:
 def _message_of(error: Exception) -> str:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Message", ""))
+        return str(response.get("Error", {}).get("Message", "")) or "it did not say why"
     reason = getattr(error, "kwargs", {}).get(
         "error"
     )  # why botocore found no connection, which its own text leaves out
