@@ -144,7 +144,6 @@ class Catalog(Row):
         chosen = kind if kind in get_args(ProfileKind) else None
         name = self.aliases.get(plain, plain) if chosen else self.aliases.get(asked, asked)
         if spec := self.models.get(name):
-            _check_lifecycle(name, spec)
             profile = _chosen_profile(spec, chosen) if chosen else self.profile_for(spec, region)
             model_id = spec.id if profile == ON_DEMAND else f"{profile}.{spec.id}"
             return self._resolved(name, model_id, profile)
@@ -157,8 +156,10 @@ class Catalog(Row):
         )
 
     def _resolved(self, name: str, model_id: str, profile: str) -> ResolvedModel:
+        if spec := self.models.get(name):
+            _check_lifecycle(name, spec)
         prices = self.prices.get(name) or PriceList(self.prices_dated)
-        return ResolvedModel(name, model_id, profile, self.models.get(name), prices)
+        return ResolvedModel(name, model_id, profile, spec, prices)
 
     def _application_profile(self, model_id: str, base: ResolvedModel) -> ResolvedModel:
         """Return the model behind an application inference profile: its price and limits are those of its base."""

@@ -9,7 +9,7 @@ import pytest
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 from agentflow.core.errors import DefinitionError, InvalidRequestError, UnknownModelError
 from agentflow.core.model import Request, Usage
-from agentflow.models.catalog import load_catalog
+from agentflow.models.catalog import _warn_of_end, load_catalog
 from tests.endpoint import Endpoint
 
 ARN = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc123"
@@ -75,6 +75,12 @@ def test_a_workflow_of_yaml_keeps_the_base_models() -> None:
     assert isinstance(agent.client, BedrockClient)
     assert agent.client.given == client.given
     agent.check_price()
+
+
+def test_a_retired_model_is_warned_of_also_by_its_id() -> None:
+    _warn_of_end.cache_clear()
+    with pytest.warns(UserWarning, match="use 'sonnet-5'"):
+        load_catalog().resolve("us.anthropic.claude-sonnet-4-20250514-v1:0", "us-east-1")
 
 
 async def test_access_to_a_model_is_checked_with_one_token(scripted: Endpoint) -> None:
