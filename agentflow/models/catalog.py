@@ -270,4 +270,4 @@ def _check_lifecycle(name: str, spec: ModelSpec) -> None:
 def _warn_of_end(name: str, what: str, successor: str | None) -> None:
     """Say it once."""
     instead = f"use {successor!r}" if successor else "choose another model"
-    warnings.warn(f"{name!r} {what}: {instead}.", UserWarning, stacklevel=5)
+    warnings.warn(f"{name!r} {what}: {instead}.", UserWarning, stacklevel=6)

@@ -219,7 +219,8 @@ _FAULTS = (
            "Check the network, the region and BEDROCK_ENDPOINT_URL.", retryable=True, never_sent=True),
     _Fault("connectionclosederror connectionerror httpclienterror protocolerror incompleteread incompletereaderror "
            "responsestreamingerror incompleteanswer incompletestream checksummismatch duplicateheader "
-           "invalidheaderslength invalidpayloadlength noinitialresponseerror responseparsererror checksumerror flexiblechecksumerror", "",
+           "invalidheaderslength invalidpayloadlength noinitialresponseerror responseparsererror checksumerror "
+           "flexiblechecksumerror", "",
            ServiceError, "The connection to {endpoint} broke before {model_id} in {region} had answered: {message}",
            "Try again; it may have been billed.", retryable=True),
     _Fault("internalserverexception serviceunavailableexception modelnotreadyexception modelerrorexception "
