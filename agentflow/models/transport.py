@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -67,7 +67,7 @@ class Transport:
         Raises
         ------
         CredentialsError
-            The profile does not exist.
+            The profile does not exist, or the only credentials are a Bedrock API key and the endpoint is not Amazon's.
         LocalEndpointError
             The local endpoint does not start.
         """
@@ -92,7 +92,6 @@ class Transport:
         from agentflow import __version__
 
         on_this_machine = is_loopback(url)
-        keeps_key_back = bedrock_key_is_set() and url is not None and not is_amazon(url)
         config = Config(
             # One request an attempt: the retries are ours, and each is seen as an attempt in the tables.
             retries={"total_max_attempts": 1, "mode": "standard"},
@@ -101,17 +100,16 @@ class Transport:
             read_timeout=READ_TIMEOUT_SECONDS,
             tcp_keepalive=True,
             user_agent_extra=f"agentflow/{__version__}",
-            # A bearer key goes to Amazon's hosts only: any other host that gets it can use it.
-            **({"signature_version": "v4"} if on_this_machine or keeps_key_back else {}),
-            **({"proxies": {}} if on_this_machine else {}),
+            # An endpoint on this machine gets neither real keys (nor a bearer key, which needs https) nor a proxy.
+            **({"signature_version": "v4", "proxies": {}} if on_this_machine else {}),
         )
-        # An endpoint on this machine gets no real keys.
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
         try:
             session = _session(existing_profile(self._target.profile))
-            client = session.create_client(
-                "bedrock-runtime", region_name=self._target.region, endpoint_url=url, config=config, **keys
+            new_client = partial(
+                session.create_client, "bedrock-runtime", region_name=self._target.region, endpoint_url=url, **keys
             )
+            client = new_client(config=config)
         except botocore.exceptions.ProfileNotFound as error:
             known = ", ".join(botocore.session.Session().available_profiles) or "none"
             raise CredentialsError(
@@ -120,17 +118,22 @@ class Transport:
             ) from error
         if on_this_machine:
             return client
+        self._method = BEARER if bedrock_key_is_set() else getattr(session.get_credentials(), "method", None)
+        host = client.meta.endpoint_url  # also where AWS_ENDPOINT_URL or the profile names another than Amazon's
+        if is_amazon(host) or is_loopback(host):
+            return client
+        warn_of_endpoint(host)
+        if not bedrock_key_is_set():
+            return client
+        # A bearer key goes to Amazon's hosts only: whoever gets it can use it.
         credentials = session.get_credentials()
-        if keeps_key_back and credentials is None:
+        if credentials is None:
             raise CredentialsError(
-                f"The Bedrock API key of AWS_BEARER_TOKEN_BEDROCK is sent to Amazon's hosts only, and {url} is none.",
+                f"The Bedrock API key of AWS_BEARER_TOKEN_BEDROCK is sent to Amazon's hosts only, and {host} is none.",
                 fix="Unset BEDROCK_ENDPOINT_URL, or give this endpoint AWS access keys of its own.",
             )
-        uses_key = bedrock_key_is_set() and not keeps_key_back
-        self._method = BEARER if uses_key else getattr(credentials, "method", None)
-        if url is not None and not is_amazon(url):
-            warn_of_endpoint(url)
-        return client
+        self._method = credentials.method
+        return new_client(config=config.merge(Config(signature_version="v4")))
 
 
 @cache
