@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
+    from agentflow.models.choice import list_models, select_model
     from agentflow.notebook.magics import load_ipython_extension
 
 __version__ = "0.1.0"
@@ -55,11 +56,13 @@ _PUBLIC = {
     "budget": "agentflow.core.budget",
     "cache": "agentflow.core.history",
     "get_run": "agentflow.core.history",
+    "list_models": "agentflow.models.choice",
     "load_ipython_extension": "agentflow.notebook.magics",
     "prune_cache": "agentflow.core.history",
     "prune_runs": "agentflow.core.history",
     "resume": "agentflow.core.history",
     "runs": "agentflow.core.history",
+    "select_model": "agentflow.models.choice",
 }
 
 __all__ = [
@@ -84,17 +87,20 @@ __all__ = [
     "budget",
     "cache",
     "get_run",
+    "list_models",
     "load_ipython_extension",
     "prune_cache",
     "prune_runs",
     "resume",
     "runs",
+    "select_model",
 ]
 
 ports.connect(
     answer_cache="agentflow.store.journal:answer_cache",
     answers_frame="agentflow.views.frames:answers_frame",
     journal="agentflow.store.journal:journal",
+    models_frame="agentflow.views.frames:models_frame",
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",
     timeline_chart="agentflow.views.charts:timeline_chart",

@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"agentflow {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    models = commands.add_parser("models", help="the models of the catalog: ids, limits, prices, ends")
+    models.add_argument("--region", help="the region to call them from; default that of the environment")
+    models.set_defaults(command=_models)
+
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -68,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     pull = actions.add_parser("pull", help="fetch the small model's weights (93 MB) into the user's cache folder")
     pull.set_defaults(command=_pull)
     return parser
+
+
+def _models(options: argparse.Namespace) -> int:
+    from agentflow.models.choice import list_models
+
+    print(list_models(options.region).astype("string").fillna("-").to_string(index=False))
+    return 0
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ AgentFlowError
 ├── InputError               a run was given too little, too much, or a value that cannot be used
 ├── ModelCallError           one call of a model failed, after its retries
 │   ├── CredentialsError     no AWS credentials, or expired ones
+│   ├── ConfigurationError   the AWS configuration cannot be used, such as a region that does not exist
 │   ├── AccessDeniedError    Bedrock refused this caller
 │   ├── ModelNotFoundError   no such model in this region, or it is retired
 │   ├── ProfileNeededError   the model is reached through an inference profile only
@@ -105,6 +106,10 @@ class ModelCallError(AgentFlowError):
 
 class CredentialsError(ModelCallError):
     """There are no AWS credentials, or they have expired."""
+
+
+class ConfigurationError(ModelCallError):
+    """The AWS configuration cannot be used: a region that does not exist, a profile that is written wrongly."""
 
 
 class AccessDeniedError(ModelCallError):

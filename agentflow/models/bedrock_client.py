@@ -23,6 +23,8 @@ __all__ = ["BedrockClient", "ModelType", "ReplyStream"]
 
 DEFAULT_REGION = "us-east-1"
 
+_PARTS = frozenset({"output", "stopReason", "usage"})  # of every answer of Converse, by botocore's service model
+
 redact_dependencies()  # a person who switches debug logging on must not find keys and prompts in it
 
 
@@ -36,6 +38,9 @@ class BedrockClient:
         Amazon's endpoint of the region.
     profile_name : an AWS profile; default `AWS_PROFILE`.
     max_connections : calls in flight at once; default `BEDROCK_MAX_CONNECTIONS`, else 10.
+    base_models : the catalog's model behind each application inference profile, by its ARN, such as
+        ``{"arn:aws:bedrock:...:application-inference-profile/abc": "haiku"}``: its price and limits are those of the
+        model. A `global.haiku` says that it was made from the global profile, which has another price.
 
     Attributes
     ----------
@@ -61,6 +66,7 @@ class BedrockClient:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         max_connections: int | None = None,
+        base_models: Mapping[str, str] | None = None,
     ) -> None:
         if max_connections is not None and (not isinstance(max_connections, int) or max_connections < 1):
             raise DefinitionError(f"max_connections={max_connections!r} is no number of calls.", fix="Give 1 or more.")
@@ -72,11 +78,14 @@ class BedrockClient:
             "endpoint_url": endpoint_url,
             "profile_name": profile_name,
             "max_connections": max_connections,
+            "base_models": {str(name): str(base) for name, base in (base_models or {}).items()} or None,
         }
-        self.given: Mapping[str, str | int] = {name: value for name, value in arguments.items() if value is not None}
+        self.given: Mapping[str, Any] = {name: value for name, value in arguments.items() if value is not None}
         self._profile = profile_name or setting("AWS_PROFILE").value
         self._region_name = region_name
         self._catalog = load_catalog()
+        if base_models:
+            self._catalog = self._catalog.model_copy(update={"base_models": _checked_bases(self.given["base_models"])})
 
     @cached_property
     def region(self) -> str:
@@ -110,6 +119,20 @@ class BedrockClient:
         """Raise `UnknownModelError` where the name is no model of the catalog and no Bedrock id. Sends nothing."""
         self._catalog.resolve(model, self.region)
 
+    async def check_access(self, model: str | None = None) -> Reply:
+        """Ask a model for one token, and return the reply: the caller may use it, and it answers in this region.
+
+        Costs what some ten tokens do; nothing cheaper goes through the same permissions.
+
+        Raises
+        ------
+        UnknownModelError
+            The name is no model; nothing was sent.
+        ModelCallError
+            The model cannot be used; the message says what is missing.
+        """
+        return await self.invoke(model, "Hi", max_tokens=1)
+
     def estimate(self, model: str | None, request: Request) -> Estimate:
         """Return what a request will take, in tokens and at Bedrock's list price. Sends nothing.
 
@@ -136,7 +159,8 @@ class BedrockClient:
 
         Parameters
         ----------
-        model : a `ModelType`, an alias (`haiku`), a Bedrock id, profile or ARN; None is the catalog's fast model.
+        model : a `ModelType`, an alias (`haiku`), either through a profile of another kind than the region's
+            (`global.haiku`), a Bedrock id, profile or ARN; None is the catalog's fast model.
         prompt : the user's message: text, or a list of texts and attachments, such as
             ``["What is this?", Attachment.of(path)]``.
         max_tokens : the most tokens of the answer.
@@ -169,6 +193,8 @@ class BedrockClient:
 
         def send(client: Any, arguments: dict[str, Any]) -> Answered:
             response = client.converse(**arguments)
+            if missing := _PARTS.difference(response):  # botocore reads a body that was cut off as an empty one
+                raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
             return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
         return await Call(self._route, model, request).run(send)
@@ -201,6 +227,18 @@ class BedrockClient:
 
     def __repr__(self) -> str:
         return f"BedrockClient({self.region!r}, endpoint={self.endpoint_url or 'Amazon Bedrock'})"
+
+
+class IncompleteAnswer(Exception):  # noqa: N818 - named like botocore's own, whose table of meanings it joins
+    """An answer came without what every answer has."""
+
+
+def _checked_bases(base_models: Mapping[str, str]) -> Mapping[str, str]:
+    if wrong := next((name for name in base_models if not name.startswith("arn:")), None):
+        raise DefinitionError(
+            f"base_models: {wrong!r} is no ARN.", fix="Give the ARN of an application inference profile."
+        )
+    return base_models
 
 
 def _content(prompt: str | Sequence[str | Attachment]) -> Content:

@@ -15,13 +15,21 @@ from urllib.parse import unquote
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agentflow.core.budget import budgets_in_force, hold
-from agentflow.core.errors import AgentFlowError, EndpointError, ModelCallError, UnknownModelError
+from agentflow.core.errors import (
+    AgentFlowError,
+    ConfigurationError,
+    CredentialsError,
+    EndpointError,
+    ModelCallError,
+    UnknownModelError,
+)
 from agentflow.core.events import current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
 from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
 from agentflow.models.catalog import Catalog, ResolvedModel
+from agentflow.models.checks import check_request
 from agentflow.models.faults import Place, code_of, explain, may_be_billed
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import Transport
@@ -71,7 +79,13 @@ class Call:
         Parameters
         ----------
         send : asks boto3's client, on a thread, with the arguments of the operation.
+
+        Raises
+        ------
+        ModelCallError
+            The request cannot be answered, and was not sent; or the call failed, after its retries.
         """
+        check_request(self._body, self.resolved)
         scope = self.scope
         if scope is None:
             return await self._ask(send)
@@ -120,8 +134,8 @@ class Call:
                 may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
             )
             explained = self._explain(error, link.endpoint_url)
-            if isinstance(explained, EndpointError):
-                link.reconnect()
+            if isinstance(explained, ConfigurationError | CredentialsError | EndpointError):
+                link.reconnect()  # new credentials are found, as after `aws sso login`
             raise _AttemptFailed(attempt, explained) from error
         self.queue_ms = reply.queue_ms
         self._report(reply.attempts[-1])
@@ -136,15 +150,16 @@ class Call:
     @cached_property
     def key(self) -> str:
         """What tells this request from every other one, whichever region it is sent to."""
-        return converse.request_key(self.resolved.name, self._body())
+        return converse.request_key(self.resolved.name, self._body)
 
+    @cached_property
     def _body(self) -> dict[str, Any]:
         spec = self.resolved.spec
         return converse.request_body(self.request, json_schema=bool(spec and spec.json_schema))
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of boto3's operation."""
-        return {"modelId": self.resolved.model_id, **self._body()}
+        return {"modelId": self.resolved.model_id, **self._body}
 
     def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
         """Return what the caller gets."""
@@ -173,12 +188,25 @@ class Call:
         )
 
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:
-        region = self.route.region
+        region, resolved, catalog, link = self.route.region, self.resolved, self.route.catalog, self.route.link
+        spec = resolved.spec
         try:
-            profile = self.route.catalog.resolve(self.resolved.name, region).model_id if self.resolved.spec else None
+            profile = catalog.resolve(resolved.name, region).model_id if spec else None
         except UnknownModelError:  # none that serves this region
             profile = None
-        explained = explain(error, Place(self.resolved.model_id, region, url, profile or "its inference profile"))
+        place = Place(
+            model_id=resolved.model_id,
+            region=region,
+            endpoint_url=url,
+            profile_hint=profile or "its inference profile",
+            profile_kind=resolved.profile,
+            bare_id=spec.id if spec else "" if resolved.model_id.startswith("arn:") else resolved.model_id,
+            routed_to=catalog.routed_to(resolved.profile, region),
+            successor=repr(spec.successor) if spec and spec.successor else "an active model",
+            profile_option=link.profile_option,
+            renewal=link.renewal,
+        )
+        explained = explain(error, place)
         explained.retryable = explained.retryable and not self.shown
         return explained
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import yaml
 
@@ -113,6 +113,7 @@ class Catalog(Row):
     geographies : the regions that the inference profiles of a geography are called from.
     prices_dated : the day on which the prices that ship with AgentFlow were read.
     prices : price lists by the model's name, or by the id of a model that is in the user's own prices only.
+    base_models : the model behind an id that does not tell it, such as the ARN of an application inference profile.
     """
 
     aliases: Mapping[str, str]
@@ -120,15 +121,16 @@ class Catalog(Row):
     models: Mapping[str, ModelSpec]
     prices_dated: date
     prices: Mapping[str, PriceList]
+    base_models: Mapping[str, str] = {}
 
     def resolve(self, model: str | None, region: str) -> ResolvedModel:
         """Return what to send for a model name.
 
         Parameters
         ----------
-        model : a `ModelType`, an alias (`haiku`), a Bedrock id, profile or ARN (anything with a dot or a colon passes
-            unchanged), or None for the alias `fast`.
-        region : the client's region, which decides the inference profile.
+        model : a `ModelType`, an alias (`haiku`), either behind a kind of profile (`global.haiku`), a Bedrock id,
+            profile or ARN (anything else with a dot or a colon passes unchanged), or None for the alias `fast`.
+        region : the client's region, which decides the inference profile where the name does not.
 
         Raises
         ------
@@ -136,10 +138,13 @@ class Catalog(Row):
             The name is no alias and looks like no Bedrock id, or the model cannot be called from the region.
         """
         asked = str(model or "fast")  # the plain text of a ModelType
-        name = self.aliases.get(asked, asked)
+        if base := self.base_models.get(asked):
+            return self._application_profile(asked, self.resolve(base, region))
+        kind, _, plain = asked.partition(".")
+        chosen = kind if kind in get_args(ProfileKind) else None
+        name = self.aliases.get(plain, plain) if chosen else self.aliases.get(asked, asked)
         if spec := self.models.get(name):
-            _check_lifecycle(name, spec)
-            profile = self._profile(spec, region)
+            profile = _chosen_profile(spec, chosen) if chosen else self.profile_for(spec, region)
             model_id = spec.id if profile == ON_DEMAND else f"{profile}.{spec.id}"
             return self._resolved(name, model_id, profile)
         if "." in asked or ":" in asked:
@@ -151,10 +156,28 @@ class Catalog(Row):
         )
 
     def _resolved(self, name: str, model_id: str, profile: str) -> ResolvedModel:
+        if spec := self.models.get(name):
+            _check_lifecycle(name, spec)
         prices = self.prices.get(name) or PriceList(self.prices_dated)
-        return ResolvedModel(name, model_id, profile, self.models.get(name), prices)
+        return ResolvedModel(name, model_id, profile, spec, prices)
 
-    def _profile(self, spec: ModelSpec, region: str) -> ProfileKind:
+    def _application_profile(self, model_id: str, base: ResolvedModel) -> ResolvedModel:
+        """Return the model behind an application inference profile: its price and limits are those of its base."""
+        if base.spec is None:
+            raise UnknownModelError(
+                f"base_models: {base.name!r}, for {model_id}, is no model of the catalog.",
+                fix="Name the model that the profile was made from, such as 'haiku' or 'global.haiku'.",
+            )
+        return replace(base, model_id=model_id, prices=self.prices.get(model_id) or base.prices)
+
+    def profile_for(self, spec: ModelSpec, region: str) -> ProfileKind:
+        """Return the kind of profile that a model is called through from a region.
+
+        Raises
+        ------
+        UnknownModelError
+            It has none that serves the region.
+        """
         wanted = [next((name for name, regions in self.geographies.items() if region in regions), GLOBAL)]
         if region.startswith("ap-"):
             wanted.append("apac")
@@ -168,6 +191,14 @@ class Catalog(Row):
             f"{spec.id} has no inference profile that serves {region}.",
             fix=f"It has {', '.join(spec.profiles)}: choose another region, or another model.",
         )
+
+    def routed_to(self, profile: str, region: str) -> tuple[str, ...]:
+        """Return the regions that a profile may send a request to from a region, as far as the catalog knows them.
+
+        They are the regions that it is called from: a profile sends requests to some of these, and to no other.
+        """
+        known = self.geographies.get(cast("ProfileKind", profile), ())
+        return tuple(sorted({*known, region}))
 
     def _known_id(self, model_id: str) -> ResolvedModel:
         """Find what is known of an id or ARN, so that it has a price; the id itself passes unchanged."""
@@ -184,6 +215,14 @@ class Catalog(Row):
     def _names(self) -> Mapping[str, str]:
         """The name of each id."""
         return {name: name for name in self.prices} | {spec.id: name for name, spec in self.models.items()}
+
+
+def _chosen_profile(spec: ModelSpec, kind: str) -> str:
+    if kind in spec.profiles or (kind == ON_DEMAND and spec.on_demand):
+        return kind
+    raise UnknownModelError(
+        f"{spec.id} has no profile {kind!r}.", fix=f"It has {', '.join(spec.profiles) or 'none: use its bare name'}."
+    )
 
 
 def load_catalog() -> Catalog:
@@ -231,4 +270,4 @@ def _check_lifecycle(name: str, spec: ModelSpec) -> None:
 def _warn_of_end(name: str, what: str, successor: str | None) -> None:
     """Say it once."""
     instead = f"use {successor!r}" if successor else "choose another model"
-    warnings.warn(f"{name!r} {what}: {instead}.", UserWarning, stacklevel=5)
+    warnings.warn(f"{name!r} {what}: {instead}.", UserWarning, stacklevel=6)

@@ -1,15 +1,19 @@
 """What Bedrock's and botocore's errors mean, and what to do about each.
 
 Source of the wordings: real error texts in public issues and the Amazon Bedrock User Guide
-(troubleshooting-api-error-codes). The first row that fits wins: the most specific stand first.
+(troubleshooting-api-error-codes); of the codes: botocore's service models and `botocore.exceptions`. The first row that
+fits wins: the most specific stand first.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentflow.core.errors import (
     AccessDeniedError,
+    ConfigurationError,
     CredentialsError,
     EndpointError,
     InvalidRequestError,
@@ -21,15 +25,34 @@ from agentflow.core.errors import (
     ServiceError,
     ThrottledError,
 )
+from agentflow.models.policy import ACTIONS, account_of, denied_action, invoke_statements, one_statement, with_region_of
+from agentflow.models.prices import ON_DEMAND
+from agentflow.utils.redaction import redacted
 
 
 class Place(NamedTuple):
-    """What was called, for the error's sentence; an `endpoint_url` of None is Amazon's own."""
+    """What was called, for the error's sentence.
+
+    Attributes
+    ----------
+    endpoint_url : None is Amazon's own.
+    profile_hint : the id to call from the region.
+    profile_kind, bare_id, routed_to : of the model, for the policy that it needs; an empty id where it is not known.
+    successor : the model to use instead of one that ends.
+    profile_option : `` --profile NAME`` for the AWS command line, empty without a profile.
+    renewal : how the credentials in use are renewed.
+    """
 
     model_id: str
     region: str
     endpoint_url: str | None
     profile_hint: str
+    profile_kind: str = ON_DEMAND
+    bare_id: str = ""
+    routed_to: Sequence[str] = ()
+    successor: str = "an active model"
+    profile_option: str = ""
+    renewal: str = "Renew them, and check with: aws sts get-caller-identity"
 
 
 class _Fault(NamedTuple):
@@ -39,6 +62,7 @@ class _Fault(NamedTuple):
     what: str
     fix: str
     retryable: bool = False
+    never_sent: bool = False  # no request has left this machine, so that nothing can be billed
 
 
 _FAULTS = (
@@ -52,89 +76,171 @@ _FAULTS = (
            "max_tokens is more than {model_id} in {region} can give: {message}", "Lower max_tokens."),
     _Fault("validationexception", "model identifier is invalid", ModelNotFoundError,
            "There is no model {model_id} in {region}",
-           "Check its spelling and that its prefix fits the region: aws bedrock list-inference-profiles "
-           "--region {region}"),
+           "From {region} call {profile_hint}; else check its spelling and that its prefix fits the region: "
+           "aws bedrock list-inference-profiles --region {region}{profile_option}"),
+    _Fault("validationexception", "doesn't support the model", ModelNotFoundError,
+           "{model_id} in {region} is no model to talk to", "Choose a text or chat model."),
+    _Fault("validationexception", "alternate between user and assistant", InvalidRequestError,
+           "Two messages to {model_id} in {region} have the same role in a row", "Make one message of them."),
     _Fault("validationexception", "unknown operation", EndpointError,
            "{endpoint} is no endpoint of bedrock-runtime to call {model_id} in {region}",
            "Check BEDROCK_ENDPOINT_URL."),
-    _Fault("validationexception paramvalidationerror", "", InvalidRequestError,
+    _Fault("unknownoperationexception 404 405", "", EndpointError,
+           "{endpoint} is no endpoint of bedrock-runtime to call {model_id} in {region}: {message}",
+           "Check BEDROCK_ENDPOINT_URL."),
+    _Fault("validationexception serializationexception illegalargumentexception invalidpaginationtokenexception "
+           "conflictexception 400", "", InvalidRequestError,
            "Bedrock refused the request to {model_id} in {region}: {message}", "Correct what the message names."),
+    _Fault("413 requestentitytoolargeexception", "", InvalidRequestError,
+           "The request to {model_id} in {region} is larger than Bedrock takes: {message}",
+           "Send fewer or smaller images and documents."),
+    _Fault("paramvalidationerror validationerror rangeerror unknownparametererror missingparameterserror "
+           "unknownkeyerror", "", InvalidRequestError,
+           "The request to {model_id} in {region} is written wrongly, and was not sent: {message}",
+           "Correct what the message names.", never_sent=True),
     _Fault("resourcenotfoundexception", "legacy", ModelNotFoundError,
-           "{model_id} is being retired in {region}: {message}", "Move to its successor."),
+           "{model_id} is being retired in {region}: {message}", "Move to {successor}."),
     _Fault("resourcenotfoundexception", "use case details", AccessDeniedError,
            "Anthropic's use case form for {model_id} was not filled in for this account in {region}",
            "Fill it in in the Bedrock console (Model catalog), and try again 15 minutes later."),
-    _Fault("resourcenotfoundexception", "", ModelNotFoundError,
+    _Fault("resourcenotfoundexception nosuchresourceexception", "", ModelNotFoundError,
            "There is no model {model_id} in {region}: {message}",
-           "Check its spelling and region: aws bedrock list-foundation-models --region {region}"),
+           "Check its spelling and region: aws bedrock list-foundation-models --region {region}{profile_option}"),
     _Fault("accessdeniedexception", "marketplace", AccessDeniedError,
            "The account has no subscription to {model_id} in {region}",
            "Have an administrator with aws-marketplace:Subscribe call it once there, then wait some minutes."),
     _Fault("accessdeniedexception", "service control policy", AccessDeniedError,
            "Your organization forbids {model_id} in {region}: {message}",
-           "Ask for the regions that its profile routes to; IAM cannot fix it."),
+           "Ask for the regions that its profile routes to (of a `global.` profile: `aws:RequestedRegion` = "
+           "`unspecified`), or use a profile of a narrower geography; IAM cannot fix it."),
+    _Fault("accessdeniedexception", "explicit deny", AccessDeniedError,
+           "A policy of your account denies {model_id} in {region}: {message}",
+           "Take it out of the Deny statement, which often is a condition on the region; an Allow cannot win over it."),
     _Fault("accessdeniedexception", "not authorized to perform", AccessDeniedError,
            "The IAM policy does not allow calling {model_id} in {region}: {message}",
-           "Allow bedrock:InvokeModel and bedrock:InvokeModelWithResponseStream on that ARN; a profile needs the "
-           "profile's ARN and the model's ARN in every region it routes to."),
-    _Fault("accessdeniedexception", "", AccessDeniedError,
+           "Add these statements to the caller's policy: {policy}"),
+    _Fault("accessdeniedexception 403", "", AccessDeniedError,
            "You have no access to {model_id} in {region}: {message}",
            "Enable the model for the account in the Bedrock console of {region} (Model access), or choose another "
            "region."),
     _Fault("throttlingexception", "per day", ThrottledError,
-           "The daily token quota of {model_id} in {region} is used up",
-           "Wait for tomorrow, use another model, or raise the quota in Service Quotas."),
-    _Fault("throttlingexception toomanyrequestsexception", "", ThrottledError,
-           "{model_id} throttled the call in {region}: {message}",
+           "The daily token quota of {model_id} in {region} is used up; AWS does not say at what hour it is renewed",
+           "Trying again at once is no use: wait until tomorrow, use another model, or raise the quota in Service "
+           "Quotas (a new account's may be 0)."),
+    _Fault("throttlingexception toomanyrequestsexception throttling throttledexception requestlimitexceeded 429", "",
+           ThrottledError, "{model_id} throttled the call in {region}: {message}",
            "Lower BEDROCK_MAX_CONNECTIONS or max_tokens, or raise the quota in Service Quotas.", retryable=True),
-    _Fault("servicequotaexceededexception", "", ThrottledError,
+    _Fault("servicequotaexceededexception quotaexceededexception", "", ThrottledError,
            "A quota of {model_id} in {region} is used up: {message}", "Raise the quota in Service Quotas."),
-    _Fault("modeltimeoutexception", "", ModelTimeoutError,
+    _Fault("modeltimeoutexception 408", "", ModelTimeoutError,
            "{model_id} did not answer in time in {region}", "Lower max_tokens or shorten the prompt.", retryable=True),
+    _Fault("modelstreamerrorexception", "timed out", ModelTimeoutError,
+           "{model_id} did not answer in time in {region}: {message}", "Lower max_tokens or shorten the prompt.",
+           retryable=True),
     _Fault("readtimeouterror", "", ModelTimeoutError,
            "{model_id} in {region} sent nothing for too long: {message}",
            "Lower max_tokens or shorten the prompt; a sent request may still be billed."),
-    _Fault("expiredtokenexception expiredtoken unauthorizedssotokenerror ssotokenloaderror tokenretrievalerror", "",
-           CredentialsError, "The AWS credentials to call {model_id} in {region} have expired",
-           "Log in again: aws sso login (with --profile NAME, if you use one), or renew the role's keys."),
-    _Fault("unrecognizedclientexception invalidsignatureexception incompletesignature invalidclienttokenid "
-           "credentialretrievalerror", "", CredentialsError,
+    _Fault("invalidsignatureexception signaturedoesnotmatch", "signature expired", CredentialsError,
+           "This machine's clock is slow, so AWS refuses what it signs to call {model_id} in {region}: {message}",
+           "Set the clock: turn on time synchronization (NTP)."),
+    _Fault("invalidsignatureexception signaturedoesnotmatch", "not yet current", CredentialsError,
+           "This machine's clock is fast, so AWS refuses what it signs to call {model_id} in {region}: {message}",
+           "Set the clock: turn on time synchronization (NTP)."),
+    _Fault("unauthorizedssotokenerror ssotokenloaderror tokenretrievalerror ssoerror", "", CredentialsError,
+           "The single sign-on session to call {model_id} in {region} has expired, or was never begun",
+           "Log in: aws sso login{profile_option}", never_sent=True),
+    _Fault("loginrefreshrequired loginerror logintokenloaderror loginauthorizationcodeerror "
+           "logininsufficientpermissions", "", CredentialsError,
+           "The login to call {model_id} in {region} has expired: {message}", "Log in: aws login{profile_option}",
+           never_sent=True),
+    _Fault("expiredtokenexception expiredtoken", "", CredentialsError,
+           "The AWS credentials to call {model_id} in {region} have expired", "{renewal}"),
+    _Fault("unrecognizedclientexception invalidsignatureexception incompletesignature incompletesignatureexception "
+           "invalidclienttokenid signaturedoesnotmatch missingauthenticationtoken missingauthenticationtokenexception "
+           "401", "", CredentialsError,
            "AWS does not accept the credentials to call {model_id} in {region}: {message}",
-           "Check the profile and the keys: aws sts get-caller-identity"),
-    _Fault("nocredentialserror partialcredentialserror", "", CredentialsError,
+           "{renewal} Who AWS takes you for: aws sts get-caller-identity{profile_option}"),
+    _Fault("credentialretrievalerror", "custom-process", CredentialsError,
+           "The credential_process{profile_option} gave no credentials to call {model_id} in {region}: {message}",
+           "Run the credential_process of the profile by hand; it must print keys that are not expired.",
+           never_sent=True),
+    _Fault("filenotfounderror permissionerror isadirectoryerror", "", ConfigurationError,
+           "A file that the AWS configuration names cannot be read to call {model_id} in {region}: {message}",
+           "Correct its path, such as AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CA_BUNDLE or one in the profile.",
+           never_sent=True),
+    _Fault("credentialretrievalerror metadataretrievalerror", "", CredentialsError,
+           "The AWS credentials to call {model_id} in {region} could not be fetched: {message}", "{renewal}",
+           never_sent=True),
+    _Fault("partialcredentialserror", "", CredentialsError,
+           "The AWS credentials to call {model_id} in {region} are not complete: {message}",
+           "Set what is missing, beside what is set.", never_sent=True),
+    _Fault("nocredentialserror noauthtokenerror", "", CredentialsError,
            "There are no AWS credentials to call {model_id} in {region}",
-           "Run `aws configure`, set AWS_PROFILE, or work offline with BEDROCK_ENDPOINT_URL=local."),
-    _Fault("endpointconnectionerror connecttimeouterror proxyconnectionerror sslerror", "", EndpointError,
+           "Run `aws configure`, set AWS_PROFILE, or work offline with BEDROCK_ENDPOINT_URL=local.", never_sent=True),
+    _Fault("invalidendpointconfigurationerror", "", CredentialsError,
+           "A Bedrock API key is sent over https only, and {endpoint} for {model_id} in {region} is not: {message}",
+           "Give an https URL, or unset AWS_BEARER_TOKEN_BEDROCK.", never_sent=True),
+    _Fault("profilenotfound", "", CredentialsError,
+           "There is no such AWS profile to call {model_id} in {region} with: {message}",
+           "Set AWS_PROFILE or profile_name to one of: aws configure list-profiles", never_sent=True),
+    _Fault("invalidregionerror noregionerror unknownregionerror", "", ConfigurationError,
+           "'{region}' is no AWS region to call {model_id} in: {message}",
+           "Set AWS_REGION or region_name to one, such as us-east-1.", never_sent=True),
+    _Fault("configparseerror confignotfound invalidconfigerror infiniteloopconfigerror unknowncredentialerror "
+           "refreshwithmfaunsupportederror invalidproxiesconfigerror invalidmaxretryattemptserror "
+           "invalidretryconfigurationerror invalidretrymodeerror invaliddefaultsmode invalidimdsendpointerror "
+           "invalidimdsendpointmodeerror invalidstsregionalendpointsconfigerror invalidchecksumconfigerror "
+           "unknowntokenprovidererror missingdependencyexception unknownsignatureversionerror "
+           "unsupportedsignatureversionerror endpointvarianterror unknownfipsendpointerror endpointprovidererror "
+           "endpointresolutionerror unknownendpointerror baseendpointresolvererror unknownserviceerror "
+           "datanotfounderror aliasconflictparametererror unsupportedserviceprotocolserror servicenotinregionerror "
+           "unknownendpointresolutionbuiltinname invalidhostlabelerror invaliddnsnameerror", "", ConfigurationError,
+           "The AWS configuration{profile_option} cannot be used to call {model_id} in {region}: {message}",
+           "Correct it in ~/.aws/config, or in the AWS variables of the environment.", never_sent=True),
+    _Fault("endpointconnectionerror", "resolve", EndpointError,
+           "The name of {endpoint} cannot be resolved to call {model_id} in {region}: {message}",
+           "Check that {region} is a region that has Bedrock, BEDROCK_ENDPOINT_URL, and the network's DNS.",
+           retryable=True, never_sent=True),
+    _Fault("proxyconnectionerror", "", EndpointError,
+           "The proxy on the way to {endpoint} cannot be reached to call {model_id} in {region}: {message}",
+           "Check HTTPS_PROXY, or name the host in NO_PROXY.", retryable=True, never_sent=True),
+    _Fault("sslerror", "certificate", EndpointError,
+           "The certificate of {endpoint} is not trusted, so {model_id} in {region} was not called: {message}",
+           "Behind a company's proxy set AWS_CA_BUNDLE to the file of its root certificate.", never_sent=True),
+    _Fault("sslerror", "", EndpointError,
+           "No secure connection to {endpoint} could be made to call {model_id} in {region}: {message}",
+           "Check BEDROCK_ENDPOINT_URL (https or http?) and the proxy.", retryable=True, never_sent=True),
+    _Fault("connecttimeouterror", "", EndpointError,
+           "{endpoint} did not take the connection in time to call {model_id} in {region}: {message}",
+           "Check the network, its firewall, and in a private one the VPC endpoint of bedrock-runtime.",
+           retryable=True, never_sent=True),
+    _Fault("endpointconnectionerror", "", EndpointError,
            "{endpoint} cannot be reached to call {model_id} in {region}: {message}",
-           "Check the network, the region and BEDROCK_ENDPOINT_URL.", retryable=True),
-    _Fault("connectionclosederror protocolerror responsestreamingerror incompletestream checksummismatch", "",
+           "Check the network, the region and BEDROCK_ENDPOINT_URL.", retryable=True, never_sent=True),
+    _Fault("connectionclosederror connectionerror httpclienterror protocolerror incompleteread incompletereaderror "
+           "responsestreamingerror incompleteanswer incompletestream checksummismatch duplicateheader "
+           "invalidheaderslength invalidpayloadlength noinitialresponseerror responseparsererror checksumerror "
+           "flexiblechecksumerror", "",
            ServiceError, "The connection to {endpoint} broke before {model_id} in {region} had answered: {message}",
            "Try again; it may have been billed.", retryable=True),
     _Fault("internalserverexception serviceunavailableexception modelnotreadyexception modelerrorexception "
-           "modelstreamerrorexception internalfailure 500 502 503 504", "", ServiceError,
+           "modelstreamerrorexception internalfailure serviceexception eventstreamerror 424 500 502 503 504", "",
+           ServiceError,
            "Bedrock could not answer for {model_id} in {region}: {message}",
            "Try again later, or another region; see https://health.aws.amazon.com/health/status.", retryable=True),
     _Fault("", "", ModelCallError, "Calling {model_id} in {region} failed: {code}: {message}", ""),
 )  # fmt: skip
 
 
-_NEVER_SENT = {
-    "endpointconnectionerror", "connecttimeouterror", "proxyconnectionerror", "sslerror", "nocredentialserror",
-    "partialcredentialserror", "credentialretrievalerror", "paramvalidationerror", "unauthorizedssotokenerror",
-    "ssotokenloaderror", "tokenretrievalerror",
-}  # fmt: skip
-
-
 def explain(error: Exception, place: Place) -> ModelCallError:
     """Return the error that a person should see for one of botocore's, urllib3's or Bedrock's own."""
-    code, message = code_of(error), _message_of(error)
-    folded, wording = code.lower(), message.lower()
-    fault = next(row for row in _FAULTS if (not row.codes or folded in row.codes.split()) and row.wording in wording)
+    fault, code, message = _row(error)
     facts = {
         **place._asdict(),
         "endpoint": place.endpoint_url or "Amazon Bedrock",
         "code": code,
         "message": message.rstrip("."),
+        "policy": _policy(message, place) if "{policy}" in fault.fix else "",
     }
     return fault.error(
         f"{fault.what.format(**facts)}.", fix=fault.fix.format(**facts), code=code, retryable=fault.retryable
@@ -149,7 +255,7 @@ def may_be_billed(error: Exception) -> bool:
     response = getattr(error, "response", None)
     if isinstance(response, dict) and response.get("ResponseMetadata", {}).get("HTTPStatusCode"):
         return False
-    return code_of(error).lower() not in _NEVER_SENT
+    return not _row(error)[0].never_sent
 
 
 def code_of(error: Exception) -> str:
@@ -160,8 +266,37 @@ def code_of(error: Exception) -> str:
     return type(error).__name__
 
 
+def _row(error: Exception) -> tuple[_Fault, str, str]:
+    """Return the table's row for an error, its code and its message."""
+    code, message = code_of(error), redacted(_message_of(error))
+    folded, wording = code.lower(), message.lower()
+    fault = next(row for row in _FAULTS if (not row.codes or folded in row.codes.split()) and row.wording in wording)
+    return fault, code, message
+
+
 def _message_of(error: Exception) -> str:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Message", ""))
-    return str(error)
+        return str(response.get("Error", {}).get("Message", "")) or "it did not say why"
+    reason = getattr(error, "kwargs", {}).get(
+        "error"
+    )  # why botocore found no connection, which its own text leaves out
+    text = str(error)
+    return text if reason is None or str(reason) in text else f"{text} ({reason})"
+
+
+def _policy(message: str, place: Place) -> str:
+    """Return the statements to add, as JSON."""
+    action, resource = denied_action(message)
+    if action and action not in ACTIONS:
+        return json.dumps(one_statement(action, resource))
+    return json.dumps(
+        invoke_statements(
+            place.model_id,
+            place.profile_kind,
+            region=place.region,
+            bare_id=place.bare_id,
+            routed_to=with_region_of(message, place.routed_to or (place.region,)),
+            account=account_of(message),
+        )
+    )

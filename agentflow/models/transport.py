@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from agentflow.core.errors import CredentialsError
+from agentflow.models.credentials import BEARER, is_amazon, renewal, warn_of_endpoint
+from agentflow.utils.env import bedrock_key_is_set
 from agentflow.utils.threads import DaemonPool
 
 if TYPE_CHECKING:
@@ -44,9 +46,20 @@ class Transport:
             os.register_at_fork(after_in_child=self._reset)  # a child must not write into its parent's connections
         self.endpoint_url: str | None = None if target.endpoint_url == LOCAL else target.endpoint_url
 
+    @property
+    def profile_option(self) -> str:
+        """The option of the AWS command line that names the profile; empty without one."""
+        return f" --profile {self._target.profile}" if self._target.profile else ""
+
+    @property
+    def renewal(self) -> str:
+        """What to do when the credentials in use have expired."""
+        return renewal(self._method, self.profile_option)
+
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
+        self._method: str | None = None
 
     def client(self) -> Any:
         """Return boto3's client; starts the local endpoint where that is the target. Blocks: call it on a thread.
@@ -54,7 +67,7 @@ class Transport:
         Raises
         ------
         CredentialsError
-            The profile does not exist.
+            The profile does not exist, or the only credentials are a Bedrock API key and the endpoint is not Amazon's.
         LocalEndpointError
             The local endpoint does not start.
         """
@@ -92,15 +105,35 @@ class Transport:
         )
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
         try:
-            return _session(existing_profile(self._target.profile)).create_client(
-                "bedrock-runtime", region_name=self._target.region, endpoint_url=url, config=config, **keys
+            session = _session(existing_profile(self._target.profile))
+            new_client = partial(
+                session.create_client, "bedrock-runtime", region_name=self._target.region, endpoint_url=url, **keys
             )
+            client = new_client(config=config)
         except botocore.exceptions.ProfileNotFound as error:
             known = ", ".join(botocore.session.Session().available_profiles) or "none"
             raise CredentialsError(
                 f"There is no AWS profile {self._target.profile!r}.",
                 fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
             ) from error
+        if on_this_machine:
+            return client
+        self._method = BEARER if bedrock_key_is_set() else getattr(session.get_credentials(), "method", None)
+        host = client.meta.endpoint_url  # also where AWS_ENDPOINT_URL or the profile names another than Amazon's
+        if is_amazon(host) or is_loopback(host):
+            return client
+        warn_of_endpoint(host)
+        if not bedrock_key_is_set():
+            return client
+        # A bearer key goes to Amazon's hosts only: whoever gets it can use it.
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise CredentialsError(
+                f"The Bedrock API key of AWS_BEARER_TOKEN_BEDROCK is sent to Amazon's hosts only, and {host} is none.",
+                fix="Unset BEDROCK_ENDPOINT_URL, or give this endpoint AWS access keys of its own.",
+            )
+        self._method = credentials.method
+        return new_client(config=config.merge(Config(signature_version="v4")))
 
 
 @cache

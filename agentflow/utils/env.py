@@ -104,6 +104,11 @@ def setting(name: str) -> Setting:
     return Setting(name, variable.default, "default")
 
 
+def bedrock_key_is_set() -> bool:
+    """Return whether there is a Bedrock API key. Only botocore reads the key itself, and only from the environment."""
+    return bool(os.environ.get("AWS_BEARER_TOKEN_BEDROCK"))
+
+
 def export(name: str, value: str) -> None:
     """Set a known variable for this process and the ones it starts."""
     if name not in VARIABLES:

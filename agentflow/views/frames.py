@@ -43,6 +43,12 @@ _BACKTEST_COLUMNS = (
     "run_id", "item", "step", "before_status", "status", "changed", "before", "after", "before_cost_usd", "cost_usd",
     "before_latency_ms", "latency_ms",
 )  # fmt: skip
+_MODEL_COLUMNS = (
+    "model", "aliases", "model_id", "context_tokens", "max_output_tokens", "input_per_million_usd",
+    "output_per_million_usd", "cache_read_per_million_usd", "price_date", "json_schema", "forced_tool", "sampling",
+    "count_tokens", "batch", "cache_min_tokens", "end_of_life", "successor",
+)  # fmt: skip
+_YES_OR_NO = {"cached", "json_schema", "forced_tool", "sampling", "count_tokens", "batch"}
 _OBJECTS = {"output", "before", "after"}
 _ATTEMPT_STATUS = {None: "answered", ABANDONED: "given up"}
 
@@ -107,6 +113,11 @@ def quote_frame(quote: Quote) -> pd.DataFrame:
     return _frame(StepQuote.__slots__, quote.records())
 
 
+def models_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row a model of the catalog; types and units as in `steps_frame`, what it can do is boolean."""
+    return _frame(_MODEL_COLUMNS, records)
+
+
 def _frame(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame({name: _column(name, [record[name] for record in records]) for name in names})
     frame.attrs["units"] = {name: unit for name in names if (unit := _unit(name))}
@@ -122,7 +133,7 @@ def _unit(name: str) -> str:
         return name
     if name in _COUNTS:
         return "count"
-    if name == "cached":
+    if name in _YES_OR_NO:
         return "yes or no"
     return next((unit for ending, unit in _UNIT_BY_ENDING.items() if name.endswith(ending)), "")
 

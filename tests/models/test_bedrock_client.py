@@ -134,9 +134,9 @@ async def test_a_model_that_needs_a_profile_names_it(scripted: Endpoint) -> None
 
 
 async def test_a_request_that_bedrock_would_refuse_says_why(scripted: Endpoint) -> None:
-    with pytest.raises(errors.InvalidRequestError, match="maxTokens"):
+    with pytest.raises(errors.InvalidRequestError, match="max_tokens=0"):
         await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x", max_tokens=0)
-    with pytest.raises(errors.InvalidRequestError, match=r"max_tokens is more than .* can give"):
+    with pytest.raises(errors.InvalidRequestError, match=r"max_tokens=100,000 is more than .* can give"):
         await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x", max_tokens=100_000)
 
 
