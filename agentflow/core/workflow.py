@@ -82,6 +82,7 @@ class Workflow:
         self._inner: list[Workflow] = []
         self._planned: tuple[Any, ...] = ()
         self._readers: dict[Reader, ReaderThread] = {}
+        self._delta_readers: set[Reader] = set()
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
 
@@ -149,17 +150,24 @@ class Workflow:
         self._version += 1
         return step
 
-    def add_reader(self, reader: Reader) -> None:
+    def add_reader(self, reader: Reader, *, deltas: bool = False) -> None:
         """Have every event of this workflow's runs given to a reader, as `reader(event, result)`.
 
         A reader has a thread of its own: one that is slow or raises neither stops nor slows a run. Its failures are
         counted in `result.reader_failures`, and the first is told in `result.warnings`.
+
+        Parameters
+        ----------
+        deltas : give it the text of answers while it comes, as `TextDelta`, too. Answers are then streamed, which
+            takes more of this machine's time.
         """
         self._readers.setdefault(reader, ReaderThread(reader))
+        (self._delta_readers.add if deltas else self._delta_readers.discard)(reader)
 
     def remove_reader(self, reader: Reader) -> None:
         """Give a reader no more events; does nothing where it is none."""
         self._readers.pop(reader, None)
+        self._delta_readers.discard(reader)
 
     @property
     def inputs(self) -> Mapping[str, bool]:
@@ -231,11 +239,23 @@ class Workflow:
         """
         return make_quote(self, as_rows(self.plan, rows, inputs))
 
-    def _prepare(self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False) -> Run:
-        """Return a run that has everything it needs; nothing was called."""
+    def _prepare(
+        self, inputs: Mapping[str, Any], tap: Tap | None = None, *, deltas: bool = False, fresh: bool = False
+    ) -> Run:
+        """Return a run that has everything it needs; nothing was called.
+
+        Parameters
+        ----------
+        tap : is given every event beside the readers; where `deltas` says so, the text of answers while it comes too.
+        """
         plan = self.plan
         plan.check_inputs(inputs)
-        recording = Recording(taps=self._taps(taps), budgets=self._budgets(self.config.budget_usd))
+        own = [tap] if tap else []
+        recording = Recording(
+            taps=[*self._taps(), *own],
+            delta_taps=[*self._delta_taps(), *(own if deltas else ())],
+            budgets=self._budgets(self.config.budget_usd),
+        )
         run_id = f"r-{os.urandom(6).hex()}"
         needs_more = self.config.journal or self.config.cache
         begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
@@ -259,8 +279,11 @@ class Workflow:
             elif isinstance(step.agent, SimpleAgent):
                 step.agent.check_price()
 
-    def _taps(self, others: Sequence[Tap]) -> Sequence[Tap]:
-        return (*(thread.take for thread in self._readers.values()), *others) if self._readers else others
+    def _taps(self) -> list[Tap]:
+        return [thread.take for thread in self._readers.values()]
+
+    def _delta_taps(self) -> list[Tap]:
+        return [thread.take for reader, thread in self._readers.items() if reader in self._delta_readers]
 
     def nested_run(self, inputs: Mapping[str, Any], parent: StepScope | None) -> Run:
         """Return a run of this workflow as a step of another run, whose journal and result it shares."""
@@ -343,8 +366,13 @@ class Workflow:
         run = self._prepare(inputs, fresh=fresh)
         return portal.start(partial(self._admitted, run), run.result)
 
-    async def stream(self, /, *, fresh: bool = False, **inputs: Any) -> AsyncIterator[Event]:
+    async def stream(self, /, *, fresh: bool = False, deltas: bool = False, **inputs: Any) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`. Parameters as `execute`.
+
+        Parameters
+        ----------
+        deltas : yield the text of answers while it comes, as `TextDelta`, too. Answers are then streamed, which takes
+            more of this machine's time.
 
         Raises
         ------
@@ -357,7 +385,7 @@ class Workflow:
         def tap(event: Event, _result: RunResult) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
-        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap], fresh=fresh)))
+        run = asyncio.create_task(self._run_here(self._prepare(inputs, tap, deltas=deltas, fresh=fresh)))
         run.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -409,7 +437,13 @@ class Workflow:
         if resumption.journal is None:
             return resumption.past.result
         budgets = self._budgets(limit_usd, spent_usd=spent_of(resumption.past.result))
-        recording = Recording(past=resumption.past, taps=self._taps(()), budgets=budgets)
+        recording = Recording(
+            past=resumption.past,
+            again=resumption.again,
+            taps=self._taps(),
+            delta_taps=self._delta_taps(),
+            budgets=budgets,
+        )
         recording.journal = resumption.journal
         recording.reuse = await open_reuse(self.config.cache, fresh=False)
         run = Run(

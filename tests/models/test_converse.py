@@ -22,12 +22,12 @@ COUNTS = {
 
 
 def content_of(*prompt: str | Attachment) -> Any:
-    return request_body(Request(prompt), json_schema=True)["messages"][-1]["content"]
+    return request_body(Request(prompt))["messages"][-1]["content"]
 
 
 def test_turns_and_blocks_stand_in_their_order() -> None:
     request = Request(("See ", PNG, PDF, "?"), turns=(Turn("user", "a"), Turn("assistant", "b")))
-    assert request_body(request, json_schema=True)["messages"] == [
+    assert request_body(request)["messages"] == [
         {"role": "user", "content": [{"text": "a"}]},
         {"role": "assistant", "content": [{"text": "b"}]},
         {"role": "user", "content": [
@@ -57,7 +57,7 @@ def test_documents_get_names_that_bedrock_takes(given: list[str], sent: list[str
 
 def test_an_object_of_any_keys_goes_as_a_tool_and_stays_open() -> None:
     request = Request("Count.", output_schema=COUNTS)
-    schema = request_body(request, json_schema=True)["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
+    schema = request_body(request)["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
     assert schema["properties"]["counts"]["additionalProperties"] == {"type": "integer"}
     assert schema["additionalProperties"] is False
 
@@ -113,6 +113,6 @@ def test_any_change_of_a_request_changes_its_key() -> None:
 
 
 def test_a_key_is_the_same_in_every_process_and_release() -> None:
-    body = request_body(Request(("Grüße ", PNG), 64, temperature=0.5), json_schema=True)
+    body = request_body(Request(("Grüße ", PNG), 64, temperature=0.5))
     digest = "d41d406f40697f7bee6cf7c1bbd84c842a8eb9084c5ca135460fcbc4d4c880d8"
     assert request_key("haiku-4-5", body) == request_key("haiku-4-5", dict(reversed(body.items()))) == digest
