@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentflow.utils.env import VARIABLES
+from tests.bedrock import Bedrock, bedrock_server
 from tests.endpoint import Endpoint, running
 
 
@@ -22,6 +23,19 @@ def scripted(scripted_process: Endpoint) -> Endpoint:
     """The scripted model with an empty script: it echoes."""
     scripted_process.follow()
     return scripted_process
+
+
+@pytest.fixture(scope="session")
+def bedrock_process() -> Iterator[Bedrock]:
+    with bedrock_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bedrock(bedrock_process: Bedrock) -> Bedrock:
+    """A server that gives the answers that the test wrote down."""
+    bedrock_process.reset()
+    return bedrock_process
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from agentflow.core.conversation import Conversation
 from agentflow.core.errors import DefinitionError, InputError
 from agentflow.core.model import Model, Request, Turn
 from agentflow.core.output_types import schema_of
+from agentflow.core.parameters import named_parameters
 from agentflow.core.template import Path, Template, as_content, as_text
 from agentflow.core.tools import Tool, as_tools
 from agentflow.utils.threads import function_pool
@@ -118,7 +119,9 @@ class SimpleAgent:
 
     def check_price(self) -> None:
         """Raise an `UnknownPriceError` where the model's price is not known, so that a budget could not be kept."""
-        estimate = self.client.estimate(self.config.model_type, Request(self.prompt_template, self.config.max_tokens))
+        config = self.config
+        request = Request(self.prompt_template, config.max_tokens, cache_system=config.cache_prompt)
+        estimate = self.client.estimate(config.model_type, request)
         if estimate.most_usd is None:
             raise unknown_price(estimate.model)
 
@@ -229,7 +232,7 @@ class FunctionAgent:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.parameters: Mapping[str, bool] = _parameters(function)
+        self.parameters: Mapping[str, bool] = named_parameters(function)
 
     def check(self) -> None:
         """Do nothing: a function that has a signature can run."""
@@ -256,24 +259,6 @@ class CoroutineAgent(FunctionAgent):
         """Return the function's own coroutine: one of ours around it would cost as much as the engine itself."""
         coroutine: Coroutine[Any, Any, Any] = self.function(**values)
         return coroutine
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
-    name = getattr(function, "__name__", repr(function))
-    try:
-        signature = inspect.signature(function)
-    except ValueError as error:
-        raise DefinitionError(
-            f"The parameters of {name} cannot be read.", fix="Wrap it in a function with named parameters."
-        ) from error
-    parameters = {}
-    for parameter in signature.parameters.values():
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            raise DefinitionError(
-                f"{name} takes {parameter}, which no name can be bound to.", fix="Give it named parameters only."
-            )
-        parameters[parameter.name] = parameter.default is parameter.empty
-    return parameters
 
 
 def as_agent(thing: Agent | Callable[..., Any]) -> Agent:

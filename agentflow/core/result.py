@@ -66,7 +66,7 @@ class StepRow:
 
     `started_ms` counts from the start of the run. `own_attempts` are those of all model calls that the step made,
     `own_replies` their answers, `rejected` those of them that the step could not use, and asked again, `own_tool_calls`
-    the tools that the models had called. A step that calls no model has none of them, and its costs and tokens are None.
+    the tools that its models had called. A step that calls no model has none of them, and no costs and tokens.
     `own_pending` are requests that were sent and have not come back, with the most that each can cost.
     `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
     itself. `reason` says why a step was skipped, or stopped. `why` is a word for why it ran or did not

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from agentflow.core.errors import BudgetExceeded, DefinitionError, described
 from agentflow.core.events import current_step
 from agentflow.core.model import ANSWER_TOOL, ToolCall, ToolSpec, ToolUse
+from agentflow.core.parameters import named_parameters
 from agentflow.core.template import as_text
 from agentflow.utils.threads import function_pool
 
@@ -72,12 +73,13 @@ class Tool:
 def _arguments_of(function: Callable[..., Any], name: str) -> TypeAdapter[dict[str, Any]]:
     """Return what validates the arguments of a function, and has their schema."""
 
+    named_parameters(function)
+
     def arguments(**values: Any) -> dict[str, Any]:
         return values
 
     try:
-        signature = inspect.signature(function)
-        arguments.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it from any function
+        arguments.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # inspect reads it from any function
         arguments.__annotations__ = get_type_hints(function, include_extras=True) | {"return": dict[str, Any]}
         adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", arguments), config=ConfigDict(extra="forbid"))
         adapter.json_schema()
@@ -85,12 +87,6 @@ def _arguments_of(function: Callable[..., Any], name: str) -> TypeAdapter[dict[s
         raise DefinitionError(
             f"The tool {name!r} cannot be told to a model: {error}", fix="Annotate its parameters with plain types."
         ) from error
-    for parameter in signature.parameters.values():
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            raise DefinitionError(
-                f"The tool {name!r} takes {parameter}, which no name can be bound to.",
-                fix="Give it named parameters only.",
-            )
     return adapter
 
 
