@@ -72,7 +72,6 @@ class Tool:
 
 def _arguments_of(function: Callable[..., Any], name: str) -> TypeAdapter[dict[str, Any]]:
     """Return what validates the arguments of a function, and has their schema."""
-
     named_parameters(function)
 
     def arguments(**values: Any) -> dict[str, Any]:

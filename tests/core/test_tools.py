@@ -224,5 +224,5 @@ def test_a_tool_without_an_import_path_cannot_be_written() -> None:
     def local() -> None:
         """Do nothing."""
 
-    with pytest.raises(DefinitionError, match="its tool .*local.* has no import path"):
+    with pytest.raises(DefinitionError, match=r"its tool .*local.* has no import path"):
         AgentConfig(name="a", tools=(local,)).to_yaml()

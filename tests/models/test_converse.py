@@ -120,10 +120,11 @@ def test_a_key_is_the_same_in_every_process_and_release() -> None:
     assert request_key("haiku-4-5", body) == request_key("haiku-4-5", dict(reversed(body.items()))) == digest
 
 
+USED: Any = {"toolUse": {"toolUseId": "use-1", "name": "t", "input": {}}}
 EVERYTHING = Request(
     ("Rules.", CachePoint("1h"), PNG, ToolResult("use-1", "21", is_error=True)),
     max_tokens=9, system="Be brief.", temperature=0.5, stop_sequences=("END",), top_p=0.9,
-    turns=(Turn("user", ("Hi", PDF)), Turn("assistant", ({"toolUse": {"toolUseId": "use-1", "name": "t", "input": {}}},))),
+    turns=(Turn("user", ("Hi", PDF)), Turn("assistant", (USED,))),
     tools=(ToolSpec("t", "Does it.", {"type": "object", "properties": {}}),), cache_tools="1h", cache_system="1h",
     guardrail=Guardrail("abc123", "1", "enabled"), service_tier="flex", latency="optimized", effort="low",
     extra_fields={"top_k": 5}, response_fields=("/stop_sequence",),
@@ -168,7 +169,8 @@ async def test_a_reply_has_all_that_came(bedrock: Bedrock) -> None:
     thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}
     usage = {
         "inputTokens": 31, "outputTokens": 57, "totalTokens": 88, "cacheReadInputTokens": 100,
-        "cacheWriteInputTokens": 40, "cacheDetails": [{"ttl": "1h", "inputTokens": 30}, {"ttl": "5m", "inputTokens": 10}],
+        "cacheWriteInputTokens": 40,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 30}, {"ttl": "5m", "inputTokens": 10}],
     }  # fmt: skip
     bedrock.says(
         answer(thought, "Let me ", new, "look.", tool_use("t", a=[1]), stop="a_new_reason", usage=usage,
