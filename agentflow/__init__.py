@@ -105,6 +105,7 @@ ports.connect(
     steps_frame="agentflow.views.frames:steps_frame",
     timeline_chart="agentflow.views.charts:timeline_chart",
     attempts_frame="agentflow.views.frames:attempts_frame",
+    tools_frame="agentflow.views.frames:tools_frame",
     runs_frame="agentflow.views.frames:runs_frame",
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",

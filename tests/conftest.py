@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentflow.local.launch import EndpointProcess
 from agentflow.utils.env import VARIABLES
+from tests.dictated import Dictated, dictated_server
 from tests.endpoint import Endpoint
 
 pytest_plugins = ["agentflow.local.pytest_plugin"]  # also where this AgentFlow is not the one that is installed
@@ -23,6 +25,19 @@ def scripted(scripted_process: Endpoint) -> Endpoint:
     """The endpoint of the fixture `bedrock`, as new, with no variable that points to it."""
     scripted_process.reset()
     return scripted_process
+
+
+@pytest.fixture(scope="session")
+def dictated_process() -> Iterator[Dictated]:
+    with dictated_server() as server:
+        yield server
+
+
+@pytest.fixture
+def dictated(dictated_process: Dictated) -> Dictated:
+    """A server that gives the answers that the test wrote down."""
+    dictated_process.reset()
+    return dictated_process
 
 
 @pytest.fixture(autouse=True)

@@ -7,18 +7,21 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from functools import cached_property, partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from agentflow.core import ports
 from agentflow.core.budget import unknown_price
 from agentflow.core.config import AgentConfig
-from agentflow.core.content import Content, attached, takes_time
-from agentflow.core.errors import DefinitionError, InputError, OutputFormatError
-from agentflow.core.events import report_rejected
+from agentflow.core.content import CachePoint, Content, attached, takes_time
+from agentflow.core.conversation import Conversation
+from agentflow.core.errors import DefinitionError, InputError
 from agentflow.core.model import Model, Reply, Request, Turn
+from agentflow.core.output_types import parse_output, schema_of
+from agentflow.core.parameters import named_parameters
 from agentflow.core.template import Path, Template, as_content, as_text
+from agentflow.core.tools import Tool, as_tools
 from agentflow.utils.threads import function_pool
 
 _UNFINISHED = (GeneratorType, AsyncGeneratorType, CoroutineType)
@@ -83,9 +86,14 @@ class SimpleAgent:
         self._client = bedrock_client
         self._prompt = Template(prompt_template)
         self._system = Template(config.system) if config.system else None
-        self._turns = tuple(
-            turn for user, answer in self.examples for turn in (Turn("user", user), Turn("assistant", answer))
-        )
+        self.tools: Mapping[str, Tool] = as_tools(config.tools)
+        self._turns = self._example_turns()
+
+    def _example_turns(self) -> tuple[Turn, ...]:
+        turns = [turn for user, answer in self.examples for turn in (Turn("user", user), Turn("assistant", answer))]
+        if self._cached_part == "examples" and self.config.cache_prompt:
+            turns[-1] = Turn("assistant", (self.examples[-1][1], CachePoint(self.config.cache_prompt)))
+        return tuple(turns)
 
     @cached_property
     def client(self) -> Model:
@@ -113,7 +121,9 @@ class SimpleAgent:
 
     def check_price(self) -> None:
         """Raise an `UnknownPriceError` where the model's price is not known, so that a budget could not be kept."""
-        estimate = self.client.estimate(self.config.model_type, Request(self.prompt_template, self.config.max_tokens))
+        config = self.config
+        request = Request(self.prompt_template, config.max_tokens, cache_system=config.cache_prompt)
+        estimate = self.client.estimate(config.model_type, request)
         if estimate.most_usd is None:
             raise unknown_price(estimate.model)
 
@@ -125,26 +135,21 @@ class SimpleAgent:
         InputError
             A placeholder names a field that its value does not have, or a file cannot be sent.
         ModelCallError
-            The call failed; `OutputFormatError` where the answer does not fit `output_type`.
+            The call failed; `OutputFormatError` where the answer does not fit `output_type`, `ToolRoundsError` where
+            the model asks for tools without an end.
         """
         request = self._request(await self._content(values), values)
-        reply = await self.client.answer(self.config.model_type, request)
+        return await Conversation(self.client, self.config, self.tools).run(request)
+
+    def output_of(self, reply: Reply) -> Any:
+        """Return the step's output after an answer; None after one that asks for tools or does not fit."""
+        if any(use.name in self.tools for use in reply.tool_uses):
+            return None
+        output_type = self.config.output_class
         try:
-            return self.parsed(reply)
-        except OutputFormatError:
-            report_rejected(reply)
-            raise
-
-    def parsed(self, reply: Reply) -> Any:
-        """Return what an answer is as the step's output.
-
-        Raises
-        ------
-        OutputFormatError
-            It does not fit `output_type`.
-        """
-        output_type = self.config.output_type
-        return reply.text if output_type is None else _parse(reply.text, output_type, reply.stop_reason)
+            return reply.text if output_type is None else parse_output(output_type, reply.text)
+        except ValidationError:
+            return None
 
     def request(self, values: Mapping[str, Any]) -> Request:
         """Return what the model would be asked. Reads files, and sends nothing.
@@ -154,30 +159,58 @@ class SimpleAgent:
         InputError
             As for `run`.
         """
-        return self._request(as_content(self._prompt.fill(values)), values)
+        return self._request(self._as_prompt(self._prompt.fill(values)), values)
 
     def _request(self, prompt: Content, values: Mapping[str, Any]) -> Request:
-        config = self.config
+        config, cached = self.config, self._cached_part
         return Request(
             prompt=prompt,
             max_tokens=config.max_tokens,
             system=self._system_text(values),
             temperature=config.temperature,
             stop_sequences=config.stop_sequences,
-            output_schema=self._output_schema,
+            output_schema=schema_of(config.output_class) if config.output_class else None,
             turns=self._turns,
+            top_p=config.top_p,
+            tools=tuple(tool.spec for tool in self.tools.values()),
+            cache_tools=config.cache_prompt if cached == "tools" else None,
+            cache_system=config.cache_prompt if cached == "system" else None,
+            guardrail=config.guardrail,
+            service_tier=config.service_tier,
+            latency=config.latency,
+            effort=config.effort,
+            extra_fields=config.extra_fields,
         )
-
-    @cached_property
-    def _output_schema(self) -> Mapping[str, Any] | None:
-        output_type = self.config.output_type
-        return output_type.model_json_schema() if output_type else None
 
     async def _content(self, values: Mapping[str, Any]) -> Content:
         pieces = self._prompt.fill(values)
         if any(map(takes_time, pieces)):  # on a thread, so that the other steps go on
-            return await function_pool().run(partial(as_content, pieces))
-        return as_content(pieces)
+            return await function_pool().run(partial(self._as_prompt, pieces))
+        return self._as_prompt(pieces)
+
+    def _as_prompt(self, pieces: Sequence[Any]) -> Content:
+        """Return the prompt of the pieces of its template, with the cache point that ends what is always the same."""
+        if self._cached_part != "prompt" or self.config.cache_prompt is None:
+            return as_content(pieces)
+        leading = self._prompt.leading
+        rest = as_content(pieces[len(leading) :])
+        if isinstance(rest, str):  # Bedrock refuses a block of blanks
+            rest = (rest,) if rest.strip() else ()
+        return ("".join(leading), CachePoint(self.config.cache_prompt), *rest)
+
+    @cached_property
+    def _cached_part(self) -> Literal["", "tools", "system", "examples", "prompt"]:
+        """Where the cache point goes that ends what all requests begin with: tools, system prompt, examples, prompt."""
+        if self.config.cache_prompt is None:
+            return ""
+        if self._system is None or not self._system.names:
+            if any(piece.strip() for piece in self._prompt.leading):
+                return "prompt"
+            if self.examples:
+                return "examples"
+            if self._system:
+                return "system"
+        return "tools" if self.tools else ""
 
     def _system_text(self, values: Mapping[str, Any]) -> str | None:
         pieces = self._system.fill(values) if self._system else ()
@@ -203,20 +236,6 @@ def _checked_example(agent: str, pair: Any) -> tuple[str, str]:
     return texts
 
 
-def _parse(text: str, output_type: type[BaseModel], stop_reason: str) -> BaseModel:
-    try:
-        return output_type.model_validate_json(text)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"]) or "the whole answer"
-        fix = "Raise max_tokens." if stop_reason == "max_tokens" else "Say in the prompt what is wanted there."
-        raise OutputFormatError(
-            f"The answer is no {output_type.__name__}: {field}: {problem['msg']} (the answer: {text[:200]!r}).",
-            fix=fix,
-            text=text,
-        ) from error
-
-
 class FunctionAgent:
     """A Python function as a step: its parameters bind by name, those with a default are optional.
 
@@ -225,7 +244,7 @@ class FunctionAgent:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.parameters: Mapping[str, bool] = _parameters(function)
+        self.parameters: Mapping[str, bool] = named_parameters(function)
 
     def check(self) -> None:
         """Do nothing: a function that has a signature can run."""
@@ -252,24 +271,6 @@ class CoroutineAgent(FunctionAgent):
         """Return the function's own coroutine: one of ours around it would cost as much as the engine itself."""
         coroutine: Coroutine[Any, Any, Any] = self.function(**values)
         return coroutine
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
-    name = getattr(function, "__name__", repr(function))
-    try:
-        signature = inspect.signature(function)
-    except ValueError as error:
-        raise DefinitionError(
-            f"The parameters of {name} cannot be read.", fix="Wrap it in a function with named parameters."
-        ) from error
-    parameters = {}
-    for parameter in signature.parameters.values():
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            raise DefinitionError(
-                f"{name} takes {parameter}, which no name can be bound to.", fix="Give it named parameters only."
-            )
-        parameters[parameter.name] = parameter.default is parameter.empty
-    return parameters
 
 
 def as_agent(thing: Agent | Callable[..., Any]) -> Agent:

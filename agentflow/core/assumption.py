@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel
-
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.journal import PastCall, PastStep, PastWork
 from agentflow.core.model import Estimate
+from agentflow.core.output_types import fields_of
 from agentflow.core.template import StandIn
 
 
@@ -132,7 +131,7 @@ class Evidence:
         seconds = _spread([call.latency_ms / 1000 for call in calls])
         basis = [output_basis, factor_basis] + ([] if seconds else ["time unknown until the first run"])
         chars = [round(tokens * chars_per_token) for tokens in output_tokens]
-        outputs = [_stand_in(agent.config.output_type, count) for count in chars]
+        outputs = [_stand_in(agent.config.output_class, count) for count in chars]
         return PromptAssumption(seconds, outputs, "; ".join(basis), output_tokens, factor)
 
     def _output(self, estimate: Estimate, calls: Sequence[PastCall], *, is_same: bool) -> tuple[Spread, float, str]:
@@ -190,11 +189,11 @@ def _spread(values: Sequence[float]) -> Spread | None:
     return Spread(tenths[0], tenths[4], tenths[8], max(values))
 
 
-def _stand_in(output_type: type[BaseModel] | None, chars: int) -> Any:
+def _stand_in(output_type: type[Any] | None, chars: int) -> Any:
     """Return what stands for an answer: text of its length, shared out among the fields where it has some."""
     if output_type is None:
         return StandIn("x" * chars)
-    names = list(output_type.model_fields)
+    names = fields_of(output_type)
     return {name: StandIn("x" * (chars // len(names))) for name in names}
 
 

@@ -38,6 +38,7 @@ KINDS = {
     "model": "its model",
     "parameters": "its parameters",
     "schema": "its output schema",
+    "tool": "its tools",
     "code": "its code",
     "wiring": "its wiring",
     "input": "an input",
@@ -111,6 +112,7 @@ def part_changes(before: StepParts, after: StepParts, where: str = "") -> Iterat
         yield Reason("schema", f"{where}Its output schema", before.schema or _NONE, after.schema or _NONE)
     if before.code != after.code:
         yield _code_change(before, after, where)
+    yield from _tool_changes(before, after, where)
     for step_id in [*after.steps, *(gone for gone in before.steps if gone not in after.steps)]:
         old_step, new_step = before.steps.get(step_id), after.steps.get(step_id)
         if old_step is None or new_step is None:
@@ -118,6 +120,16 @@ def part_changes(before: StepParts, after: StepParts, where: str = "") -> Iterat
         else:
             yield from part_changes(old_step, new_step, f"{where}Step {step_id!r}: ")
     yield from _wiring_changes(before, after, where)
+
+
+def _tool_changes(before: StepParts, after: StepParts, where: str) -> Iterator[Reason]:
+    for name in dict.fromkeys((*after.tools, *before.tools)):
+        old_tool, new_tool = before.tools.get(name), after.tools.get(name)
+        if old_tool is None or new_tool is None:
+            yield Reason("tool", f"{where}Its tool {name!r} is {'new' if old_tool is None else 'gone'}")
+        else:
+            changes = part_changes(old_tool, new_tool, f"{where}Its tool {name!r}: ")
+            yield from (dataclasses.replace(change, kind="tool") for change in changes)
 
 
 def value_changes(

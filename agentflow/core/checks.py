@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.errors import DefinitionError, nearest
+from agentflow.core.output_types import fields_of
 from agentflow.core.step import Reference, Step, as_reference, holds_reference
 from agentflow.core.template import Path
 
@@ -69,10 +70,10 @@ def _field_problem(path: Path, source: Step) -> str | None:
     if len(path) == 1 or not isinstance(source.agent, SimpleAgent) or source.map_over is not None:
         return None
     name, field = path[:2]
-    output_type = source.agent.config.output_type
+    output_type = source.agent.config.output_class
     if output_type is None:
         return f"{name!r} gives text, which has no {field!r}: give its AgentConfig an output_type with that field."
-    known = output_type.model_fields
+    known = fields_of(output_type)
     return (
         None if field in known else f"{name!r} has no {field!r}{nearest(str(field), known)}: it has {', '.join(known)}."
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from agentflow.core.budget import as_limit
+from agentflow.core.content import CacheTime
 from agentflow.core.errors import DefinitionError, nearest
-from agentflow.core.model import DEFAULT_MAX_TOKENS
-from agentflow.core.output_types import from_short_form
+from agentflow.core.model import DEFAULT_MAX_TOKENS, Guardrail, Latency, ServiceTier
+from agentflow.core.output_types import from_short_form, is_output_type
+from agentflow.core.tools import as_tools
 from agentflow.utils.env import setting
 
 ConfigT = TypeVar("ConfigT", bound="_Config")
@@ -113,8 +116,20 @@ class AgentConfig(_Config):
     temperature : 0 to 1; None is the model's own default.
     system : the system prompt.
     stop_sequences : texts that end an answer.
-    output_type : a pydantic model that the answer is parsed into, or its short form (`core/output_types.py`), such as
-        ``"urgent: bool, product: str"``; None gives text.
+    output_type : a pydantic model or a dataclass that the answer is parsed into, or a short form
+        (`core/output_types.py`), such as ``"urgent: bool, product: str"``; None gives text.
+    output_retries : how many times the model is asked again where its answer does not fit `output_type`.
+    tools : Python functions that the model may have called; their signatures and docstrings are what it knows of them.
+    max_tool_rounds : the most answers in a row that may ask for tools.
+    cache_prompt : have Bedrock keep what is the same in all of the agent's requests for so long, `5m` or `1h` after its
+        last use; None has nothing kept. Worth it for long texts that are sent often: keeping costs a quarter more, or
+        twice as much for an hour; what is sent again then costs a tenth.
+    top_p : 0 to 1; None is the model's own default.
+    effort : how much the model thinks, in its own words, such as `low`; None is its own default.
+    guardrail : of Bedrock's, which prompt and answer have to pass.
+    service_tier : `priority`, `default`, `flex` or `reserved`; None is the account's default.
+    latency : `optimized` for a faster and dearer answer, where a model has that.
+    extra_fields : parameters of the model that have no name here, such as ``{"top_k": 50}``.
     """
 
     name: str = Field(min_length=1)
@@ -123,12 +138,37 @@ class AgentConfig(_Config):
     temperature: float | None = Field(default=None, ge=0, le=1)
     system: str | None = Field(default=None, min_length=1)
     stop_sequences: tuple[str, ...] = ()
-    output_type: type[BaseModel] | None = None
+    output_type: type[Any] | str | None = None
+    output_retries: int = Field(default=1, ge=0)
+    tools: tuple[Callable[..., Any], ...] = ()
+    max_tool_rounds: int = Field(default=10, ge=1)
+    cache_prompt: CacheTime | None = None
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    effort: str | None = Field(default=None, min_length=1, max_length=16)
+    guardrail: Guardrail | None = None
+    service_tier: ServiceTier | None = None
+    latency: Latency | None = None
+    extra_fields: Mapping[str, Any] | None = None
 
     @field_validator("output_type", mode="before")
     @classmethod
-    def _from_short_form(cls, value: object) -> object:
-        return from_short_form(value) if isinstance(value, str) else value
+    def _as_class(cls, value: object) -> object:
+        output_type = from_short_form(value) if isinstance(value, str) else value
+        if output_type is None or is_output_type(output_type):
+            return output_type
+        message = "give a pydantic model, a dataclass or a short form"
+        raise ValueError(message)
+
+    @field_validator("tools")
+    @classmethod
+    def _can_be_told(cls, value: tuple[Callable[..., Any], ...]) -> tuple[Callable[..., Any], ...]:
+        as_tools(value)
+        return value
+
+    @property
+    def output_class(self) -> type[Any] | None:
+        """The class that the answer is parsed into; None where it is text."""
+        return self.output_type if isinstance(self.output_type, type) else None
 
     @classmethod
     def from_yaml(cls, source: Path | str) -> AgentConfig:

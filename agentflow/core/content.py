@@ -1,4 +1,4 @@
-"""Images and documents in a prompt: the values that stand for them, and what Bedrock takes of them.
+"""What a message is made of beside text: images and documents, results of tools, points of the prompt cache.
 
 Sources of the rules: botocore's service model `bedrock-runtime` (ImageBlock, DocumentBlock, Message), and for the
 documents without a limit of size the Amazon Bedrock User Guide, inference-api-restrictions.
@@ -98,7 +98,39 @@ class Attachment:
         )
 
 
-Content: TypeAlias = str | tuple[str | Attachment, ...]
+CacheTime: TypeAlias = Literal["5m", "1h"]  # how long Bedrock keeps a prefix of the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class CachePoint:
+    """Ends a prefix of the prompt that Bedrock keeps, so that the next request that begins with it costs less.
+
+    Attributes
+    ----------
+    ttl : how long it is kept after its last use.
+    """
+
+    ttl: CacheTime = "5m"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back.
+
+    Attributes
+    ----------
+    tool_use_id : of the model's request for it.
+    text : the result; JSON text where it is structured.
+    is_error : the tool failed, and the text says how.
+    """
+
+    tool_use_id: str
+    text: str
+    is_error: bool = False
+
+
+Block: TypeAlias = str | Attachment | ToolResult | CachePoint
+Content: TypeAlias = str | tuple[Block, ...]
 
 
 def attached(value: Any) -> tuple[Any, ...]:
@@ -122,7 +154,7 @@ def check_content(content: Any) -> None:
     """
     if isinstance(content, str):
         return
-    if not isinstance(content, tuple) or not all(isinstance(block, str | Attachment) for block in content):
+    if not isinstance(content, tuple) or not all(isinstance(block, Block) for block in content):
         raise InputError(
             f"A prompt of type {type(content).__name__} cannot be sent.",
             fix="Give text, or a list of texts and attachments: Attachment.of(path).",

@@ -4,7 +4,7 @@ The data has the names of the Python calls: a workflow has the fields of its `Wo
 what `add_step` takes. What is left at its default is left out. A step runs one of four things:
 
 - `agent`, with `prompt_template` and where wanted `examples` and `client`: a `SimpleAgent`;
-- `function`: a function, by its import path `package.module:name`;
+- `function`: a function, by its import path `package.module:name`, as the `tools` of an agent are;
 - `object`: an agent of one's own, by the import path of the object;
 - `workflow`: another workflow, as its data or as the path of its file, seen from this one.
 
@@ -116,7 +116,7 @@ def _is_prompt(step: Step) -> bool:
         return False
     if isinstance(step.agent, WorkflowAgent):
         return all(map(_is_prompt, step.agent.workflow.steps.values()))
-    return type(step.agent) is SimpleAgent
+    return type(step.agent) is SimpleAgent and not step.agent.tools
 
 
 def _workflow(data: Any, path: Path | None, bedrock_client: Model | None) -> Workflow:

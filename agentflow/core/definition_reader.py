@@ -79,6 +79,9 @@ class DefinitionReader:
         output_type = parts.get("output_type")
         if isinstance(output_type, str) and is_import_path(output_type):
             parts["output_type"] = self._import(output_type)
+        if "tools" in parts:
+            tools = [self._import(path) for path in self._texts("tools", parts["tools"])]
+            parts["tools"] = [tool for tool in tools if tool is not None]
         return self._try(lambda: AgentConfig(**parts))
 
     def _step(self, workflow: Workflow, step_id: str, data: Any, step_ids: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from agentflow.core import ports
 from agentflow.core.agent import Agent, FunctionAgent, SimpleAgent
 from agentflow.core.config import AgentConfig, WorkflowConfig
 from agentflow.core.import_path import import_path_of
+from agentflow.core.model import Guardrail
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.output_types import short_form_of
 from agentflow.core.step import Reference, Step, as_reference
@@ -55,6 +57,10 @@ class DefinitionWriter:
                 continue
             if isinstance(value, type):
                 value = short_form_of(value) or self._import_path(value, f"{where}: its {name} {value.__name__}")
+            elif name == "tools":
+                value = [self._import_path(tool, f"{where}: its tool {tool!r}") for tool in value]
+            elif isinstance(value, Guardrail):
+                value = asdict(value)
             elif isinstance(value, tuple):
                 value = list(value)
             if not _is_plain(value):

@@ -17,7 +17,8 @@ AgentFlowError
 │   ├── PromptTooLongError   the prompt is longer than the model's context
 │   ├── InvalidRequestError  Bedrock refused the request itself
 │   ├── ServiceError         Bedrock failed, or is busy
-│   └── OutputFormatError    the answer does not fit the step's output_type
+│   ├── OutputFormatError    the answer does not fit the step's output_type
+│   └── ToolRoundsError      a model asks for tools without an end
 ├── StepError                a step failed; `__cause__` says why
 ├── ItemsFailedError         items of a mapped step failed; `.failures` has the error of each
 ├── StepTimeoutError         a step took longer than its `timeout_seconds`
@@ -154,6 +155,10 @@ class OutputFormatError(ModelCallError):
     def __init__(self, what: str, *, fix: str = "", text: str = "") -> None:
         super().__init__(what, fix=fix)
         self.text = text
+
+
+class ToolRoundsError(ModelCallError):
+    """A model asked for tools in more answers in a row than the agent allows."""
 
 
 class StepError(AgentFlowError):

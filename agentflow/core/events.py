@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentflow.core.model import Attempt, Reply
+from agentflow.core.model import Attempt, Reply, ToolCall
 
 if TYPE_CHECKING:
     from agentflow.core.recording import Recording
@@ -95,6 +95,27 @@ class ReplyRejected:
 
 
 @dataclass(slots=True)
+class ToolCalled:
+    """A tool that a step's model asked for has given its result, or failed."""
+
+    step_id: str
+    call: ToolCall
+    item: int | None = None
+
+
+@dataclass(slots=True)
+class TextDelta:
+    """A piece of an answer, while it comes. Only those who ask for it are given it, and no record of a run has it.
+
+    After an `AttemptFinished` with an error the answer begins anew.
+    """
+
+    step_id: str
+    text: str
+    item: int | None = None
+
+
+@dataclass(slots=True)
 class StepFinished:
     """A step, or an item of it, has its output."""
 
@@ -163,6 +184,8 @@ Event = (
     | AttemptFinished
     | CallFinished
     | ReplyRejected
+    | ToolCalled
+    | TextDelta
     | StepFinished
     | StepFailed
     | StepSkipped

@@ -2,24 +2,71 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
-from agentflow.core.content import Content, check_content
+from agentflow.core.content import Block, CacheTime, Content, check_content
 
 DEFAULT_MAX_TOKENS = 1024
+ANSWER_TOOL = "answer"  # what a model is made to call where it takes no schema as such; no other tool has its name
 ABANDONED = "Cancelled"  # in the place of an error code: the wait was cancelled, by a timeout, a failure or a person
+
+ServiceTier: TypeAlias = Literal["priority", "default", "flex", "reserved"]
+Latency: TypeAlias = Literal["standard", "optimized"]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message of the conversation before the prompt."""
+    """A message of the conversation before the prompt.
+
+    Attributes
+    ----------
+    content : text, or blocks in order. An answer of the model goes back as it came: `Turn("assistant", reply.content)`
+        keeps its reasoning and the tools that it asked for.
+    """
 
     role: Literal["user", "assistant"]
-    text: str
+    content: str | Sequence[Block | Mapping[str, Any]] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model is told of it: its name, what it does, and the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A model wants a tool to be called with these arguments."""
+
+    tool_use_id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A guardrail of Bedrock's that prompt and answer have to pass.
+
+    Attributes
+    ----------
+    identifier : its id or ARN.
+    version : a number, or `DRAFT`.
+    trace : whether `Reply.trace` says what it found.
+    stream_mode : of a streamed answer: `sync` holds text back until it is checked, `async` may show it before.
+    """
+
+    identifier: str
+    version: str
+    trace: Literal["enabled", "disabled", "enabled_full"] = "disabled"
+    stream_mode: Literal["sync", "async"] = "sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +75,22 @@ class Request:
 
     Attributes
     ----------
-    prompt : the user's message: text, or texts and attachments in order.
+    prompt : the user's message: text, or texts, attachments, cache points and results of tools in order.
     max_tokens : the most tokens that the answer may have; always sent, since Bedrock reserves quota by it.
     system : the system prompt, or None.
     temperature : 0 to 1, or None for the model's default.
     stop_sequences : texts that end the answer.
     output_schema : a JSON schema that the answer has to follow, or None for free text.
     turns : what was said before the prompt, such as examples; user and assistant in turn.
+    top_p : 0 to 1, or None for the model's default.
+    tools : what the model may ask for; the answer's `tool_uses` has what it did ask for.
+    cache_tools, cache_system : put a point of the prompt cache behind the tools, behind the system prompt.
+    guardrail : what prompt and answer have to pass.
+    service_tier : `priority`, `default`, `flex` or `reserved`.
+    latency : `optimized` for a faster and dearer answer, where a model has that.
+    effort : how much a model thinks, in its own words, such as `low`.
+    extra_fields : parameters of the model that Converse has no name for, such as ``{"top_k": 50}``.
+    response_fields : JSON pointers to what `Reply.response_fields` is to have, such as ``/stop_sequence``.
 
     Raises
     ------
@@ -49,9 +105,49 @@ class Request:
     stop_sequences: Sequence[str] = ()
     output_schema: Mapping[str, Any] | None = None
     turns: tuple[Turn, ...] = ()
+    top_p: float | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    cache_tools: CacheTime | None = None
+    cache_system: CacheTime | None = None
+    guardrail: Guardrail | None = None
+    service_tier: ServiceTier | None = None
+    latency: Latency | None = None
+    effort: str | None = None
+    extra_fields: Mapping[str, Any] | None = None
+    response_fields: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_content(self.prompt)
+
+    @property
+    def messages(self) -> tuple[Turn, ...]:
+        """The whole conversation, with the prompt as its last message."""
+        return (*self.turns, Turn("user", self.prompt))
+
+    def answered(self, content: Sequence[Mapping[str, Any]], prompt: Content) -> Request:
+        """Return the request that goes on after an answer, of this content, with another prompt."""
+        return replace(self, turns=(*self.messages, Turn("assistant", content)), prompt=prompt)
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a call may say beside model and prompt; see `Request`."""
+
+    max_tokens: int
+    system: str | None
+    temperature: float | None
+    stop_sequences: Sequence[str]
+    output_schema: Mapping[str, Any] | None
+    turns: Sequence[Turn]
+    top_p: float | None
+    tools: Sequence[ToolSpec]
+    cache_tools: CacheTime | None
+    cache_system: CacheTime | None
+    guardrail: Guardrail | None
+    service_tier: ServiceTier | None
+    latency: Latency | None
+    effort: str | None
+    extra_fields: Mapping[str, Any] | None
+    response_fields: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +212,7 @@ class Reply:
 
     Attributes
     ----------
-    text : the answer's text; JSON text where an `output_schema` was asked for.
+    text : the answer's text; JSON text where an `output_schema` was asked for, see `value`.
     model : who answered: the catalog's name, or `local · ...` for a model of the local endpoint.
     model_id : the Bedrock id or profile that was asked.
     stop_reason : Bedrock's word: `end_turn`, `max_tokens`, `stop_sequence`, ...
@@ -130,6 +226,10 @@ class Reply:
     origin : where the answer was taken from, which then cost nothing; usage, dollars and times are those of the call
         that was paid for. None where the model was asked.
     key : what tells the request from every other one, whichever region it is sent to.
+    content : the blocks of the answer as Bedrock sent them, reasoning and unknown kinds among them; bytes as base64.
+    tool_uses : the tools that the model wants to be called.
+    response_fields : what `Request.response_fields` asked for.
+    trace : what a guardrail or a prompt router said, where it was asked to.
     """
 
     text: str
@@ -149,6 +249,56 @@ class Reply:
     request_id: str | None
     origin: Origin | None = None
     key: str = ""
+    content: tuple[Mapping[str, Any], ...] = ()
+    tool_uses: tuple[ToolUse, ...] = ()
+    response_fields: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Any:
+        """The answer as plain values, where its text is JSON.
+
+        Raises
+        ------
+        ValueError
+            It is not.
+        """
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that a step called since its model asked for it.
+
+    Attributes
+    ----------
+    output : what the model was given: text, or JSON text.
+    is_error : the tool raised, or did not take the arguments.
+    latency_ms : of the tool alone.
+    """
+
+    tool_use_id: str
+    name: str
+    arguments: Mapping[str, Any]
+    output: str
+    is_error: bool
+    started_at: datetime
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many input tokens a request takes.
+
+    Attributes
+    ----------
+    is_estimate : it was not counted by Bedrock: it may be off by a quarter.
+    reason : why it was not; empty where it was.
+    """
+
+    tokens: int
+    is_estimate: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,65 @@
-"""Output types in their short form: `"urgent: bool, product: str"` instead of a pydantic class.
+"""Output types: pydantic models, dataclasses, and a short form: `"urgent: bool, product: str"` instead of a class.
 
-A field is `name: type`; a type is `str`, `int`, `float`, `bool`, `list[type]`, `dict[str, type]`, or choices between
-quoted texts such as `'P0' | 'P1'`. With `| None` the model may leave the field out.
+In the short form a field is `name: type`; a type is `str`, `int`, `float`, `bool`, `list[type]`, `dict[str, type]`, or
+choices between quoted texts such as `'P0' | 'P1'`. With `| None` the model may leave the field out.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
 from agentflow.core.errors import DefinitionError, nearest
 
 _SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _EXAMPLE = "\"urgent: bool, severity: 'P0' | 'P1', tags: list[str], note: str | None\""
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
+
+_adapters: WeakKeyDictionary[type, TypeAdapter[Any]] = WeakKeyDictionary()
+_schemas: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
+
+
+def is_output_type(value: Any) -> bool:
+    """Return whether an answer can be parsed into it: a pydantic model or a dataclass."""
+    return isinstance(value, type) and (issubclass(value, BaseModel) or dataclasses.is_dataclass(value))
+
+
+def parse_output(output_type: type[Any], text: str) -> Any:
+    """Return the instance that JSON text is of; a fence of Markdown around it is passed over.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        The text is no such JSON.
+    """
+    fenced = _FENCED.fullmatch(text)
+    return _adapter(output_type).validate_json(fenced[1] if fenced else text)
+
+
+def schema_of(output_type: type[Any]) -> Mapping[str, Any]:
+    """Return the JSON schema of an output type."""
+    if output_type not in _schemas:
+        _schemas[output_type] = _adapter(output_type).json_schema()
+    return _schemas[output_type]
+
+
+def fields_of(output_type: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields of an output type."""
+    if issubclass(output_type, BaseModel):
+        return tuple(output_type.model_fields)
+    return tuple(field.name for field in dataclasses.fields(output_type))
+
+
+def _adapter(output_type: type[Any]) -> TypeAdapter[Any]:
+    if output_type not in _adapters:
+        _adapters[output_type] = TypeAdapter(output_type)
+    return _adapters[output_type]
 
 
 class _Output(BaseModel):
@@ -46,7 +89,7 @@ def from_short_form(text: str) -> type[BaseModel]:
     return _MODELS.get(form) or _MODELS.setdefault(form, _model(form))
 
 
-def short_form_of(model: type[BaseModel]) -> str | None:
+def short_form_of(model: type[Any]) -> str | None:
     """Return the short form that a model was made from, None for a class that was written."""
     form: str | None = vars(model).get("__short_form__")
     return form

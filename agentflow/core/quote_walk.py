@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.assumption import LOW, Assumption, Evidence, PromptAssumption
 from agentflow.core.errors import CassetteError
-from agentflow.core.model import Estimate, Reply, Request
+from agentflow.core.model import Estimate, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, PlannedStep
 from agentflow.core.reuse import AnswerCache
@@ -164,18 +164,20 @@ class Walk:
             self.tallies[path] = tally
         if (kept := self._kept(agent, request)) is not None:
             tally.cached += place.times
-            return agent.parsed(kept)
+            return kept
         tally.tokens[estimate.input_tokens] += place.times
         tally.add(place)
         return tally.assumption.outputs[self._case]
 
-    def _kept(self, agent: SimpleAgent, request: Request) -> Reply | None:
+    def _kept(self, agent: SimpleAgent, request: Request) -> Any:
+        """Return the output that the cache has for a request; None where it has none."""
         if self._cache is None:
             return None
         try:
-            return self._cache.find(*agent.client.identify(agent.config.model_type, request), request)
+            kept = self._cache.find(*agent.client.identify(agent.config.model_type, request), request)
         except CassetteError:  # the request is not the one that a run makes, where it has a text of likely length
             return None
+        return None if kept is None else agent.output_of(kept)
 
     def _function(self, path: str, *, is_used: bool) -> FunctionTally:
         tally = self.tallies.get(path)

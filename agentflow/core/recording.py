@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from agentflow.core.budget import Budget
 from agentflow.core.errors import CassetteError
-from agentflow.core.events import AttemptStarted, CallFinished, Event, NestedEvent, ReplyRejected, StepScope
+from agentflow.core.events import (
+    AttemptStarted,
+    CallFinished,
+    Event,
+    NestedEvent,
+    ReplyRejected,
+    StepScope,
+    TextDelta,
+    ToolCalled,
+)
 from agentflow.core.journal import Encoded, PastRun, RunJournal
-from agentflow.core.model import Reply, Request
-from agentflow.core.places import inner_prefix
+from agentflow.core.model import Reply, Request, ToolCall, ToolUse
+from agentflow.core.places import Place, all_rows, inner_prefix
 from agentflow.core.result import RunResult
 from agentflow.core.reuse import Reuse
 
-Answers = dict[tuple[str, int | None], list[tuple[str, Reply]]]
+Answers = dict[Place, list[tuple[str, Reply]]]
+ToolCalls = dict[Place, list[ToolCall]]
 Tap = Callable[[Event, RunResult], None]
 
 
@@ -26,7 +36,9 @@ class Recording:
     Parameters
     ----------
     past : what the journal has of the run, where it goes on.
+    again : the steps of a run that goes on which run again, since they were changed.
     taps : each is given every event after the result has taken it in; they never raise and never block.
+    delta_taps : those of them that are given the text of answers as well, while it comes.
     parent : the step that this run is, where a workflow is a step: the events go to its run, which has the journal.
     budgets : the run's own; those of the parent's run hold as well.
     """
@@ -35,7 +47,9 @@ class Recording:
         self,
         *,
         past: PastRun | None = None,
+        again: Collection[str] = (),
         taps: Sequence[Tap] = (),
+        delta_taps: Sequence[Tap] = (),
         parent: StepScope | None = None,
         budgets: Sequence[Budget] = (),
     ) -> None:
@@ -45,7 +59,10 @@ class Recording:
         self.answers: Answers = parent.run.answers if parent else past.answers if past else {}
         self.reuse: Reuse | None = parent.run.reuse if parent else None
         self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
+        self.tool_calls: ToolCalls = parent.run.tool_calls if parent else _tool_calls(past, again) if past else {}
+        self.wants_deltas: bool = parent.run.wants_deltas if parent else bool(delta_taps)
         self._taps = taps
+        self._delta_taps = delta_taps
         self._parent = parent
 
     def emit(self, event: Event, encoded: Encoded | None = None) -> None:
@@ -64,6 +81,14 @@ class Recording:
         for tap in self._taps:
             tap(event, self.result)
 
+    def show(self, delta: TextDelta | NestedEvent) -> None:
+        """Give a piece of an answer to those who want it; it is part of neither result nor journal. For any thread."""
+        if self._parent is not None:
+            self._parent.run.show(NestedEvent(self._parent.step_id, self._parent.item, delta))
+            return
+        for tap in self._delta_taps:
+            tap(delta, self.result)
+
     def direct_emit(self) -> Callable[[Event], None]:
         """Return the shortest way for events: into the result alone, where nobody else takes them in."""
         is_plain = self.journal is None and self._parent is None and not self._taps
@@ -81,6 +106,28 @@ class Recording:
             if kept_key == key:
                 return answers.pop(index)[1]
         return None
+
+    def recall_tool(self, scope: StepScope, use: ToolUse) -> ToolCall | None:
+        """Return what a tool gave the step before the run was stopped, each once; None where it was not called."""
+        calls = self.tool_calls.get((self.prefix + scope.step_id, scope.item), [])
+        for index, call in enumerate(calls):
+            if (call.tool_use_id, call.name, call.arguments) == (use.tool_use_id, use.name, use.arguments):
+                return calls.pop(index)
+        return None
+
+    def keep_tool_call(self, scope: StepScope, call: ToolCall) -> None:
+        """Write down what a tool gave, and block until that is durable. For threads."""
+        self.emit(ToolCalled(scope.step_id, call, scope.item))
+        if self.journal is not None:
+            self.journal.wait_until_durable()
+
+    def labels(self, scope: StepScope) -> Mapping[str, str]:
+        """Return what tells a step's calls from others in AWS's own logs: workflow, step and run."""
+        if self._parent is not None:
+            outer = self._parent.run.labels(self._parent)
+            return {**outer, "step": self.prefix + scope.step_id}
+        labels = {"workflow": self.result.workflow, "step": scope.step_id, "run_id": self.result.run_id}
+        return labels if scope.item is None else {**labels, "item": str(scope.item)}
 
     def note_attempt(self, scope: StepScope, number: int, started_at: datetime, most_usd: Decimal | None) -> None:
         """Write down that a request is about to be sent, and block until that is durable. For threads."""
@@ -130,6 +177,16 @@ class Recording:
         if self.journal is None:
             raise LookupError(step_id)
         return self.journal.read_output(self.prefix + step_id, item)
+
+
+def _tool_calls(past: PastRun, again: Collection[str]) -> ToolCalls:
+    """Return the tools that were called before a run was stopped, without those of steps that were changed since."""
+    changed = tuple(f"{step_id}{end}" for step_id in again for end in ".[")
+    return {
+        place: list(row.own_tool_calls)
+        for place, row, _ in all_rows(past.result)
+        if row.own_tool_calls and place[0] not in again and not place[0].startswith(changed)
+    }
 
 
 def _inner_result(scope: StepScope) -> RunResult:

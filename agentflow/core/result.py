@@ -29,8 +29,10 @@ from agentflow.core.events import (
     StepMapped,
     StepSkipped,
     StepStarted,
+    TextDelta,
+    ToolCalled,
 )
-from agentflow.core.model import Attempt, Reply, Usage
+from agentflow.core.model import Attempt, Reply, ToolCall, Usage
 from agentflow.core.outputs import Outputs, gathered, loaded
 
 if TYPE_CHECKING:
@@ -63,9 +65,9 @@ class StepRow:
     """What is known of one step of a run, or of one item of a mapped step; times in milliseconds, money in dollars.
 
     `started_ms` counts from the start of the run. `own_attempts` are those of all model calls that the step made,
-    `own_replies` their answers, `rejected` those of them that the step could not use, and asked again. A step that
-    calls no model has neither, and its costs and tokens are None. `own_pending` are requests that were sent and have
-    not come back, with the most that each can cost.
+    `own_replies` their answers, `rejected` those of them that the step could not use, and asked again, `own_tool_calls`
+    the tools that its models had called. A step that calls no model has none of them, and no costs and tokens.
+    `own_pending` are requests that were sent and have not come back, with the most that each can cost.
     `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
     itself. `reason` says why a step was skipped, or stopped. `why` is a word for why it ran or did not
     (`core/explain.py`), empty while the run goes on and where nobody knows; views have it filled in by
@@ -81,6 +83,7 @@ class StepRow:
     own_replies: tuple[Reply, ...] = ()
     rejected: tuple[Reply, ...] = ()
     own_pending: tuple[Pending, ...] = ()
+    own_tool_calls: tuple[ToolCall, ...] = ()
     model_id: str | None = None
     kept_output: Any = None
     error: BaseException | None = None
@@ -103,6 +106,11 @@ class StepRow:
     def replies(self) -> tuple[Reply, ...]:
         """The answers, those to all items and inner steps together."""
         return self.own_replies + tuple(chain.from_iterable(row.replies for row in self._parts()))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that were called, those of all items and inner steps together."""
+        return self.own_tool_calls + tuple(chain.from_iterable(row.tool_calls for row in self._parts()))
 
     def _parts(self) -> Iterable[StepRow]:
         return chain(self.items or (), self.inner.rows.values() if self.inner else ())
@@ -250,7 +258,7 @@ class RunResult:
         self.rows = {step_id: before.get(step_id) or StepRow(step_id) for step_id in event.step_ids} | before
         for step_id in event.again:
             row = self.rows[step_id]
-            row.own_attempts, row.own_replies = row.attempts, row.replies
+            row.own_attempts, row.own_replies, row.own_tool_calls = row.attempts, row.replies, row.tool_calls
             row.status, row.kept_output, row.items, row.inner = StepStatus.NOT_RUN, None, None, None
             self.outputs.pop(step_id, None)
 
@@ -298,7 +306,17 @@ class RunResult:
 
     def _reply_rejected(self, event: ReplyRejected) -> None:
         row = self.row(event.step_id, event.item)
-        row.rejected += tuple(reply for reply in row.own_replies if reply.key == event.key)
+        row.rejected += tuple(
+            reply for reply in row.own_replies if reply.key == event.key and reply not in row.rejected
+        )  # a run that goes on rejects once more what it rejected before
+
+    def _tool_called(self, event: ToolCalled) -> None:
+        row = self.row(event.step_id, event.item)
+        with _adding:
+            row.own_tool_calls += (event.call,)
+
+    def _text_delta(self, event: TextDelta) -> None:
+        """Do nothing: the reply will have the whole text."""
 
     def _step_failed(self, event: StepFailed) -> None:
         row = self.row(event.step_id, event.item)
@@ -477,10 +495,22 @@ class RunResult:
         Returns
         -------
         DataFrame, one row an attempt
-            `run_id, step, item, attempt, status` (answered, failed or given up)`, started_at` (UTC)`, latency_ms,
-            error_code, http_status, wait_ms` (the pause that followed)`, region, request_id, model_id`.
+            `run_id, step, item, attempt, status` (answered, rejected, failed or given up)`, started_at` (UTC)`,
+            latency_ms, error_code, http_status, wait_ms` (the pause that followed)`, region, request_id, model_id`.
         """
         frame: pd.DataFrame = ports.load("attempts_frame")(self)
+        return frame
+
+    def tools_frame(self) -> pd.DataFrame:
+        """Return the tools that models had called as a table.
+
+        Returns
+        -------
+        DataFrame, one row a call
+            `run_id, step, item, tool, status` (ok or failed)`, started_at` (UTC)`, latency_ms, arguments` (a
+            dictionary)`, output` (the text that the model was given).
+        """
+        frame: pd.DataFrame = ports.load("tools_frame")(self)
         return frame
 
     def plot(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
@@ -506,6 +536,8 @@ _APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {
     AttemptFinished: RunResult._attempt_finished,
     CallFinished: RunResult._call_finished,
     ReplyRejected: RunResult._reply_rejected,
+    ToolCalled: RunResult._tool_called,
+    TextDelta: RunResult._text_delta,
     StepFailed: RunResult._step_failed,
     StepSkipped: RunResult._step_skipped,
     StepCancelled: RunResult._step_cancelled,

@@ -18,21 +18,21 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel
-
 from agentflow.core.agent import Agent, FunctionAgent, SimpleAgent
 from agentflow.core.fingerprint import described, described_object, digest
 from agentflow.core.nested import RowAgent, WorkflowAgent
+from agentflow.core.output_types import schema_of
 from agentflow.core.plan import Binding, step_bindings
 from agentflow.core.step import Reference, Step
+from agentflow.core.tools import Tool
 
 Kind = Literal["prompt", "python", "workflow", "rows", "agent"]
 Source = tuple[str | int, ...]
 
-_ELSEWHERE = frozenset({"name", "model_type", "system", "output_type"})  # what of an AgentConfig is no parameter
+# What of an AgentConfig is no parameter; where a prompt is cached changes nothing of what comes out.
+_ELSEWHERE = frozenset({"name", "model_type", "system", "output_type", "tools", "cache_prompt"})
 _WHAT_COMES_OUT = ("on_error", "keep_outputs")  # of a nested workflow's settings; the others only say when and how long
 
-_schemas: WeakKeyDictionary[type[BaseModel], Mapping[str, Any]] = WeakKeyDictionary()
 _sources: WeakKeyDictionary[CodeType | type, str | None] = WeakKeyDictionary()
 
 
@@ -54,6 +54,7 @@ class StepParts:
     when : ``("step", id, *path)``, or ``("code", hash)`` of a function; empty where there is no condition.
     has_default : the parameters that have a default of their own.
     steps : of a workflow.
+    tools : of a prompt, by name; their `prompt` and `schema` are what the model is told of them.
     literals : the values that were given by hand, by parameter.
     """
 
@@ -75,6 +76,7 @@ class StepParts:
     when: Source = ()
     has_default: Sequence[str] = field(default=(), compare=False)
     steps: Mapping[str, StepParts] = field(default_factory=dict)
+    tools: Mapping[str, StepParts] = field(default_factory=dict)
     literals: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -95,14 +97,17 @@ def workflow_parts(steps: Mapping[str, Step]) -> WorkflowParts:
     return WorkflowParts({step_id: _step_parts(step, steps) for step_id, step in steps.items()})
 
 
-_COUNTED = tuple(part.name for part in dataclasses.fields(StepParts) if part.compare and part.name != "steps")
+_COUNTED = tuple(
+    part.name for part in dataclasses.fields(StepParts) if part.compare and part.name not in {"steps", "tools"}
+)
 
 
 def fingerprint(parts: StepParts) -> str:
     """Return the hash of a step's parts. Empty ones stay out, so that a part of a later version changes nothing."""
     counted = {name: value for name in _COUNTED if (value := getattr(parts, name))}
     inner = {step_id: fingerprint(step) for step_id, step in parts.steps.items()}
-    return digest(json.dumps([counted, inner], sort_keys=True))
+    tools = {name: fingerprint(tool) for name, tool in parts.tools.items()}
+    return digest(json.dumps([counted, inner, tools] if tools else [counted, inner], sort_keys=True))
 
 
 def _step_parts(step: Step, steps: Mapping[str, Step]) -> StepParts:
@@ -173,9 +178,10 @@ def _prompt_parts(agent: SimpleAgent, name: str, code: str, source: str | None) 
         examples=agent.examples,
         model=config.model_type,
         parameters=parameters,
-        schema=_schema(config.output_type) if config.output_type else None,
+        schema=schema_of(config.output_class) if config.output_class else None,
         code=code,
         source=source,
+        tools={name: _tool_parts(tool) for name, tool in agent.tools.items()},
     )
 
 
@@ -186,10 +192,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else described(value)
 
 
-def _schema(output_type: type[BaseModel]) -> Mapping[str, Any]:
-    if output_type not in _schemas:
-        _schemas[output_type] = output_type.model_json_schema()
-    return _schemas[output_type]
+def _tool_parts(tool: Tool) -> StepParts:
+    """Return the parts of a function, with what the model is told of it."""
+    return dataclasses.replace(_function_parts(tool.function), prompt=tool.spec.description, schema=tool.spec.schema)
 
 
 def _function_parts(function: Any) -> StepParts:

@@ -55,6 +55,12 @@ class Template:
         """What the placeholders refer to, such as ``("name", "field", 0)``."""
         return tuple(piece for piece in self._pieces if isinstance(piece, tuple))
 
+    @property
+    def leading(self) -> list[str]:
+        """The pieces before the first placeholder, which are the same whatever the values are."""
+        end = next((index for index, piece in enumerate(self._pieces) if not isinstance(piece, str)), None)
+        return [str(piece) for piece in self._pieces[:end]]
+
     def fill(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the pieces of the text, with the values where the placeholders were; nothing is read yet.
 

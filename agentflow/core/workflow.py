@@ -84,6 +84,7 @@ class Workflow:
         self._inner: list[Workflow] = []
         self._planned: tuple[Any, ...] = ()
         self._readers: dict[Reader, ReaderThread] = {}
+        self._delta_readers: set[Reader] = set()
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
 
@@ -151,17 +152,24 @@ class Workflow:
         self._version += 1
         return step
 
-    def add_reader(self, reader: Reader) -> None:
+    def add_reader(self, reader: Reader, *, deltas: bool = False) -> None:
         """Have every event of this workflow's runs given to a reader, as `reader(event, result)`.
 
         A reader has a thread of its own: one that is slow or raises neither stops nor slows a run. Its failures are
         counted in `result.reader_failures`, and the first is told in `result.warnings`.
+
+        Parameters
+        ----------
+        deltas : give it the text of answers while it comes, as `TextDelta`, too. Answers are then streamed, which
+            takes more of this machine's time.
         """
         self._readers.setdefault(reader, ReaderThread(reader))
+        (self._delta_readers.add if deltas else self._delta_readers.discard)(reader)
 
     def remove_reader(self, reader: Reader) -> None:
         """Give a reader no more events; does nothing where it is none."""
         self._readers.pop(reader, None)
+        self._delta_readers.discard(reader)
 
     @property
     def inputs(self) -> Mapping[str, bool]:
@@ -234,14 +242,30 @@ class Workflow:
         return make_quote(self, as_rows(self.plan, rows, inputs))
 
     def _prepare(
-        self, inputs: Mapping[str, Any], taps: Sequence[Tap] = (), *, fresh: bool = False, samples: int | None = None
+        self,
+        inputs: Mapping[str, Any],
+        tap: Tap | None = None,
+        *,
+        deltas: bool = False,
+        fresh: bool = False,
+        samples: int | None = None,
     ) -> Run:
-        """Return a run that has everything it needs; nothing was called."""
+        """Return a run that has everything it needs; nothing was called.
+
+        Parameters
+        ----------
+        tap : is given every event beside the readers; where `deltas` says so, the text of answers while it comes too.
+        """
         plan = self.plan
         plan.check_inputs(inputs)
         if samples is not None:
-            return self._sampled(inputs, taps, samples)
-        recording = Recording(taps=self._taps(taps), budgets=self._budgets(self.config.budget_usd))
+            return self._sampled(inputs, tap, samples, deltas=deltas)
+        own = [tap] if tap else []
+        recording = Recording(
+            taps=[*self._taps(), *own],
+            delta_taps=[*self._delta_taps(), *(own if deltas else ())],
+            budgets=self._budgets(self.config.budget_usd),
+        )
         run_id = f"r-{os.urandom(6).hex()}"
         needs_more = self.config.journal or self.config.cache
         begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
@@ -250,12 +274,13 @@ class Workflow:
         run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
 
-    def _sampled(self, inputs: Mapping[str, Any], taps: Sequence[Tap], samples: int) -> Run:
+    def _sampled(self, inputs: Mapping[str, Any], tap: Tap | None, samples: int, *, deltas: bool) -> Run:
         """Return a run that has several runs of this workflow as the items of its one step."""
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
             raise InputError(f"samples={samples!r} is no number of samples.", fix="Give 1 or more.")
         around = self._sampling()
-        run = around._prepare({"row": [dict(inputs)] * samples}, self._taps(taps))
+        around._readers = self._readers
+        run = around._prepare({"row": [dict(inputs)] * samples}, tap, deltas=deltas)
         self.last_result = run.result
         return run
 
@@ -277,8 +302,11 @@ class Workflow:
             elif isinstance(step.agent, SimpleAgent):
                 step.agent.check_price()
 
-    def _taps(self, others: Sequence[Tap]) -> Sequence[Tap]:
-        return (*(thread.take for thread in self._readers.values()), *others) if self._readers else others
+    def _taps(self) -> list[Tap]:
+        return [thread.take for thread in self._readers.values()]
+
+    def _delta_taps(self) -> list[Tap]:
+        return [thread.take for reader, thread in self._readers.items() if reader in self._delta_readers]
 
     def nested_run(self, inputs: Mapping[str, Any], parent: StepScope | None) -> Run:
         """Return a run of this workflow as a step of another run, whose journal and result it shares."""
@@ -382,9 +410,14 @@ class Workflow:
         return portal.start(partial(self._admitted, run), run.result)
 
     async def stream(
-        self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any
+        self, /, *, fresh: bool = False, deltas: bool = False, samples: int | None = None, **inputs: Any
     ) -> AsyncIterator[Event]:
         """Run the workflow and yield its events as they happen; the last one is `RunFinished`. Parameters as `execute`.
+
+        Parameters
+        ----------
+        deltas : yield the text of answers while it comes, as `TextDelta`, too. Answers are then streamed, which takes
+            more of this machine's time.
 
         Raises
         ------
@@ -397,18 +430,19 @@ class Workflow:
         def tap(event: Event, _result: RunResult) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
-        run = asyncio.create_task(self._run_here(self._prepare(inputs, [tap], fresh=fresh, samples=samples)))
-        run.add_done_callback(lambda _: events.put_nowait(None))
+        run = self._prepare(inputs, tap, deltas=deltas, fresh=fresh, samples=samples)
+        running = asyncio.create_task(self._run_here(run))
+        running.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event
                 if isinstance(event, RunFinished):
                     break
-            await run
+            await running
         finally:
-            if not run.done():
-                run.cancel()
-                await asyncio.wait([run])
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running])
 
     async def resume(
         self,
@@ -452,7 +486,13 @@ class Workflow:
         if resumption.journal is None:
             return resumption.past.result
         budgets = self._budgets(limit_usd, spent_usd=spent_of(resumption.past.result))
-        recording = Recording(past=resumption.past, taps=self._taps(()), budgets=budgets)
+        recording = Recording(
+            past=resumption.past,
+            again=resumption.again,
+            taps=self._taps(),
+            delta_taps=self._delta_taps(),
+            budgets=budgets,
+        )
         recording.journal = resumption.journal
         recording.reuse = await open_reuse(self.config.cache, fresh=False)
         run = Run(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
-from agentflow.core.content import Attachment, Content
+from agentflow.core.content import Block
 from agentflow.core.errors import DefinitionError
-from agentflow.core.model import DEFAULT_MAX_TOKENS, Estimate, Reply, Request, Turn
+from agentflow.core.model import Estimate, Reply, Request, RequestOptions, TokenCount
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call, Route
 from agentflow.models.catalog import ModelType, load_catalog
-from agentflow.models.stream import ReplyStream
+from agentflow.models.counting import count_tokens
+from agentflow.models.stream import ReplyStream, streaming
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
 from agentflow.utils.env import setting
@@ -73,6 +74,7 @@ class BedrockClient:
         self.endpoint_url = _checked_url(endpoint_url or setting("BEDROCK_ENDPOINT_URL").value)
         self.max_connections = max_connections or setting("BEDROCK_MAX_CONNECTIONS").whole_number(at_least=1)
         self.max_retries = setting("AGENTFLOW_MAX_RETRIES").whole_number(at_least=0)
+        self.stream_idle_seconds = setting("BEDROCK_STREAM_IDLE_SECONDS").number(at_least=0.1)
         arguments = {
             "region_name": region_name,
             "endpoint_url": endpoint_url,
@@ -144,16 +146,7 @@ class BedrockClient:
         return estimate(self._catalog.resolve(model, self.region), request)
 
     async def invoke(
-        self,
-        model: str | None,
-        prompt: str | Sequence[str | Attachment],
-        *,
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        system: str | None = None,
-        temperature: float | None = None,
-        stop_sequences: Sequence[str] = (),
-        output_schema: Mapping[str, Any] | None = None,
-        turns: Sequence[Turn] = (),
+        self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]
     ) -> Reply:
         """Ask a model and return its whole answer.
 
@@ -162,13 +155,18 @@ class BedrockClient:
         model : a `ModelType`, an alias (`haiku`), either through a profile of another kind than the region's
             (`global.haiku`), a Bedrock id, profile or ARN; None is the catalog's fast model.
         prompt : the user's message: text, or a list of texts and attachments, such as
-            ``["What is this?", Attachment.of(path)]``.
-        max_tokens : the most tokens of the answer.
+            ``["What is this?", Attachment.of(path)]``, with a `CachePoint` where a prefix to keep ends.
+        max_tokens : the most tokens of the answer; default 1,024.
         system : the system prompt.
-        temperature : 0 to 1.
+        temperature, top_p : 0 to 1.
         stop_sequences : texts that end the answer.
         output_schema : a JSON schema for the answer, whose text is then JSON.
         turns : the conversation so far, user and assistant in turn.
+        tools : what the model may ask for; `reply.tool_uses` has what it did. `AgentConfig(tools=...)` calls them too.
+        cache_tools, cache_system : `5m` or `1h`: keep the prompt up to behind the tools, behind the system prompt.
+        guardrail : a `Guardrail` that prompt and answer have to pass.
+        service_tier, latency, effort : as in `Request`.
+        extra_fields, response_fields : what Converse has no name for, sent and asked for.
 
         Raises
         ------
@@ -179,17 +177,17 @@ class BedrockClient:
         ModelCallError
             The call failed, after its retries; the subclass says how, and the message what to do.
         """
-        request = Request(
-            _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
-        )
-        return await self.answer(model, request)
+        return await self.answer(model, _request(prompt, options))
 
     def identify(self, model: str | None, request: Request) -> tuple[str, str]:
         """Return what tells a request from every other one, and the place that it would be sent to. Sends nothing."""
         return Call(self._route, model, request).key, self._place
 
     async def answer(self, model: str | None, request: Request) -> Reply:
-        """Answer one request; what `invoke` does, for a `Request`."""
+        """Answer one request; what `invoke` does, for a `Request`. It is streamed where the run's readers want that."""
+        call = Call(self._route, model, request)
+        if call.scope and call.scope.run.wants_deltas:
+            return await call.run(streaming(call, self.stream_idle_seconds))
 
         def send(client: Any, arguments: dict[str, Any]) -> Answered:
             response = client.converse(**arguments)
@@ -197,19 +195,10 @@ class BedrockClient:
                 raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
             return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
-        return await Call(self._route, model, request).run(send)
+        return await call.run(send)
 
     def stream(
-        self,
-        model: str | None,
-        prompt: str | Sequence[str | Attachment],
-        *,
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        system: str | None = None,
-        temperature: float | None = None,
-        stop_sequences: Sequence[str] = (),
-        output_schema: Mapping[str, Any] | None = None,
-        turns: Sequence[Turn] = (),
+        self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]
     ) -> ReplyStream:
         """Ask a model and return its answer as a stream of text; parameters and errors as for `invoke`.
 
@@ -220,10 +209,23 @@ class BedrockClient:
         ...     print(text, end="")
         >>> stream.reply.usage   # doctest: +SKIP
         """
-        request = Request(
-            _content(prompt), max_tokens, system, temperature, _texts(stop_sequences), output_schema, tuple(turns)
-        )
-        return ReplyStream(Call(self._route, model, request))
+        return ReplyStream(Call(self._route, model, _request(prompt, options)), self.stream_idle_seconds)
+
+    async def count_tokens(
+        self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]
+    ) -> TokenCount:
+        """Return how many input tokens a request takes: as Bedrock counts them, free of charge, else as estimated.
+
+        Parameters as for `invoke`.
+
+        Raises
+        ------
+        InputError, UnknownModelError
+            As for `invoke`.
+        """
+        request = _request(prompt, options)
+        resolved = self._catalog.resolve(model, self.region)
+        return await count_tokens(self._route, resolved, request)
 
     def __repr__(self) -> str:
         return f"BedrockClient({self.region!r}, endpoint={self.endpoint_url or 'Amazon Bedrock'})"
@@ -241,12 +243,14 @@ def _checked_bases(base_models: Mapping[str, str]) -> Mapping[str, str]:
     return base_models
 
 
-def _content(prompt: str | Sequence[str | Attachment]) -> Content:
-    return tuple(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
-
-
-def _texts(texts: Sequence[str]) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+def _request(prompt: str | Sequence[Block], options: RequestOptions) -> Request:
+    content = tuple(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+    if isinstance(stop := given.get("stop_sequences"), str):
+        given["stop_sequences"] = (stop,)
+    return Request(content, **given)
 
 
 def _checked_url(url: str | None) -> str | None:

@@ -154,12 +154,12 @@ class Call:
 
     @cached_property
     def _body(self) -> dict[str, Any]:
-        spec = self.resolved.spec
-        return converse.request_body(self.request, json_schema=bool(spec and spec.json_schema))
+        return converse.request_body(self.request, self.resolved.spec)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of boto3's operation."""
-        return {"modelId": self.resolved.model_id, **self._body}
+        labels = self.scope.run.labels(self.scope) if self.scope else {}
+        return {"modelId": self.resolved.model_id, **self._body, **converse.request_metadata(labels)}
 
     def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
         """Return what the caller gets."""
@@ -185,6 +185,10 @@ class Call:
             price_date=resolved.prices.dated.isoformat(),
             request_id=metadata.get("RequestId"),
             key=self.key,
+            content=answer.content,
+            tool_uses=answer.tool_uses,
+            response_fields=answer.response_fields,
+            trace=answer.trace,
         )
 
     def _explain(self, error: Exception, url: str | None) -> ModelCallError:

@@ -1,102 +1,131 @@
 """Bedrock's Converse wire format: the only code that knows its keys. Requests out, answers and stream events in.
 
-Source of the shapes: botocore's service model `bedrock-runtime`, operations Converse and ConverseStream.
+Source of the shapes: botocore's service model `bedrock-runtime`, operations Converse, ConverseStream and CountTokens.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
 
-from agentflow.core.content import Attachment, Content
-from agentflow.core.model import Request, Usage
-
-ANSWER_TOOL = "answer"
+from agentflow.core.content import Attachment, Block, CachePoint, CacheTime, ToolResult
+from agentflow.core.model import ANSWER_TOOL, Request, ToolSpec, ToolUse, Turn, Usage
+from agentflow.models.model_spec import ModelSpec
+from agentflow.models.schemas import accepted_schema, is_native
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9()\[\] -]+")  # of a document; the service model says what may be in it
 _LONGEST_NAME = 180  # of 200; the rest is for a number
-
-# What Bedrock's structured output refuses (User Guide, structured-output); pydantic checks the answer for it again.
-_REFUSED_KEYWORDS = frozenset(
-    {
-        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-        "minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems", "default",
-    }
-)  # fmt: skip
+_NOT_IN_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]", re.ASCII)
+_LONGEST_METADATA = 256
+_BASE64 = "$base64"  # the one key of what stands in the place of bytes in `Reply.content`
+_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")  # what CountTokens takes
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a response holds: the text (JSON text, where a schema was asked for), why it ended, the tokens."""
+    """What a response holds: the text (JSON text, where a schema was asked for), why it ended, the tokens, the rest."""
 
     text: str
     stop_reason: str
     usage: Usage
+    content: tuple[Mapping[str, Any], ...] = ()
+    tool_uses: tuple[ToolUse, ...] = ()
+    response_fields: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
 
 
-def request_body(request: Request, *, json_schema: bool) -> dict[str, Any]:
+def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, Any]:
     """Return the arguments of boto3's `converse` and `converse_stream`, but for `modelId`.
+
+    An output schema goes as such where the model takes that; else as a tool that the model has to call, as does a
+    schema that only a tool may have; else as words in the system prompt. Cache points of a model that keeps no prefixes
+    are left out.
 
     Parameters
     ----------
-    json_schema : the model takes an output schema as such; else it goes as a tool that the model has to call, as does a
-        schema with an object of any keys, which only a tool may have.
+    spec : what is known of the model; None for one that the catalog does not have.
     """
+    body: dict[str, Any] = {"messages": _messages(request, spec), "inferenceConfig": _inference(request)}
+    system: list[dict[str, Any]] = [{"text": request.system}] if request.system else []
+    tools = [_tool(tool) for tool in request.tools]
+    choice: dict[str, Any] = {}
+    output: dict[str, Any] = {"effort": request.effort} if request.effort is not None else {}
+    if request.output_schema is not None:
+        schema = accepted_schema(request.output_schema)
+        if spec is not None and spec.json_schema and is_native(schema):
+            structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
+            output["textFormat"] = {"type": "json_schema", "structure": structure}
+        elif spec is None or spec.forced_tool is not False:
+            # Beside other tools the model has to call one of them: the answer's, when it is done with the others.
+            choice = {"any": {}} if tools else {"tool": {"name": ANSWER_TOOL}}
+            tools.append(_tool(ToolSpec(ANSWER_TOOL, "Give the answer.", schema)))
+        else:
+            system.append({"text": f"Answer with JSON alone, which follows this JSON schema: {json.dumps(schema)}"})
+    if system:
+        body["system"] = [*system, *_cache_point(request.cache_system, spec)]
+    if tools:
+        body["toolConfig"] = {"tools": [*tools, *_cache_point(request.cache_tools, spec)]}
+        if choice:
+            body["toolConfig"]["toolChoice"] = choice
+    if output:
+        body["outputConfig"] = output
+    return body | _options(request)
+
+
+def _inference(request: Request) -> dict[str, Any]:
     inference: dict[str, Any] = {"maxTokens": request.max_tokens}
     if request.temperature is not None:
         inference["temperature"] = float(request.temperature)
+    if request.top_p is not None:
+        inference["topP"] = float(request.top_p)
     if request.stop_sequences:
         inference["stopSequences"] = list(request.stop_sequences)
-    body: dict[str, Any] = {
-        "messages": [
-            *({"role": turn.role, "content": [{"text": turn.text}]} for turn in request.turns),
-            {"role": "user", "content": _blocks(request.prompt)},
-        ],
-        "inferenceConfig": inference,
-    }
-    if request.system:
-        body["system"] = [{"text": request.system}]
-    if request.output_schema is not None:
-        schema = accepted_schema(request.output_schema)
-        if json_schema and not _has_open_object(schema):
-            structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
-            body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
-        else:
-            specification = {"name": ANSWER_TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}
-            body["toolConfig"] = {
-                "tools": [{"toolSpec": specification}],
-                "toolChoice": {"tool": {"name": ANSWER_TOOL}},
-            }
-    return body
+    return inference
 
 
-def accepted_schema(schema: Any) -> Any:
-    """Return a JSON schema as it is sent: without the keywords that Bedrock refuses, closed to further properties."""
-    if isinstance(schema, list):
-        return [accepted_schema(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    accepted: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        if keyword in {"properties", "$defs"}:  # their keys are names, not keywords
-            accepted[keyword] = {name: accepted_schema(item) for name, item in value.items()}
-        elif keyword not in _REFUSED_KEYWORDS:
-            accepted[keyword] = accepted_schema(value)
-    if accepted.get("type") == "object" and ("properties" in accepted or not accepted.get("additionalProperties")):
-        accepted["additionalProperties"] = False
-    return accepted
+def _options(request: Request) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if request.guardrail is not None:
+        options["guardrailConfig"] = {
+            "guardrailIdentifier": request.guardrail.identifier,
+            "guardrailVersion": request.guardrail.version,
+            "trace": request.guardrail.trace,
+        }
+    if request.service_tier is not None:
+        options["serviceTier"] = {"type": request.service_tier}
+    if request.latency is not None:
+        options["performanceConfig"] = {"latency": request.latency}
+    if request.extra_fields:
+        options["additionalModelRequestFields"] = dict(request.extra_fields)
+    if request.response_fields:
+        options["additionalModelResponseFieldPaths"] = list(request.response_fields)
+    return options
 
 
-def _has_open_object(schema: Any) -> bool:
-    """Return whether an accepted schema has an object of any keys in it, as a `dict` makes one."""
-    if isinstance(schema, Mapping):
-        return bool(schema.get("additionalProperties")) or any(map(_has_open_object, schema.values()))
-    return isinstance(schema, list) and any(map(_has_open_object, schema))
+def stream_arguments(arguments: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Return the arguments of `converse_stream`, from those of `converse`."""
+    streamed = dict(arguments)
+    if request.guardrail is not None:
+        mode = {"streamProcessingMode": request.guardrail.stream_mode}
+        streamed["guardrailConfig"] = arguments["guardrailConfig"] | mode
+    return streamed
+
+
+def count_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of boto3's `count_tokens`, but for `modelId`, from what `request_body` returns."""
+    return {"input": {"converse": {name: body[name] for name in _COUNTED if name in body}}}
+
+
+def request_metadata(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the argument that writes labels into AWS's own log of the call; characters that it refuses become `_`."""
+    written = {name: _NOT_IN_METADATA.sub("_", text)[:_LONGEST_METADATA] for name, text in labels.items()}
+    return {"requestMetadata": written} if written else {}
 
 
 def request_key(model_name: str, body: Mapping[str, Any]) -> str:
@@ -116,21 +145,51 @@ def request_key(model_name: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _blocks(prompt: Content) -> list[dict[str, Any]]:
-    if isinstance(prompt, str):
-        return [{"text": prompt}]
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    specification: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": accepted_schema(tool.schema)}}
+    if tool.description:
+        specification["description"] = tool.description
+    return {"toolSpec": specification}
+
+
+def _cache_point(ttl: CacheTime | None, spec: ModelSpec | None) -> list[dict[str, Any]]:
+    kept = spec.cache_time(ttl) if spec and ttl else ttl
+    return [{"cachePoint": {"type": "default", "ttl": kept}}] if kept else []
+
+
+def _messages(request: Request, spec: ModelSpec | None) -> list[dict[str, Any]]:
     names: list[str] = []  # of the documents
-    blocks: list[dict[str, Any]] = []
-    for part in prompt:
-        if isinstance(part, str):
-            blocks.append({"text": part})
-            continue
-        block: dict[str, Any] = {"format": part.format, "source": {"bytes": part.data}}
-        if part.kind == "document":
-            names.append(_document_name(part, names))
-            block["name"] = names[-1]
-        blocks.append({part.kind: block})
-    return blocks
+    return [{"role": turn.role, "content": _blocks(turn, names, spec)} for turn in request.messages]
+
+
+def _blocks(turn: Turn, names: list[str], spec: ModelSpec | None) -> list[dict[str, Any]]:
+    if isinstance(turn.content, str):
+        return [{"text": turn.content}]
+    return list(chain.from_iterable(_block(block, names, spec) for block in turn.content))
+
+
+def _block(block: Block | Mapping[str, Any], names: list[str], spec: ModelSpec | None) -> Iterable[dict[str, Any]]:
+    if isinstance(block, str):
+        return [{"text": block}]
+    if isinstance(block, CachePoint):
+        return _cache_point(block.ttl, spec)
+    if isinstance(block, ToolResult):
+        return [_tool_result(block)]
+    if isinstance(block, Attachment):
+        sent: dict[str, Any] = {"format": block.format, "source": {"bytes": block.data}}
+        if block.kind == "document":
+            names.append(_document_name(block, names))
+            sent["name"] = names[-1]
+        return [{block.kind: sent}]
+    is_blank = block.keys() == {"text"} and not str(block["text"]).strip()  # an answer may have it, a request not
+    return [] if is_blank else [_with_bytes(block)]
+
+
+def _tool_result(result: ToolResult) -> dict[str, Any]:
+    status = {"status": "error"} if result.is_error else {}
+    return {
+        "toolResult": {"toolUseId": result.tool_use_id, "content": [{"text": result.text or "(nothing)"}], **status}
+    }
 
 
 def _document_name(document: Attachment, earlier: list[str]) -> str:
@@ -142,15 +201,48 @@ def _document_name(document: Attachment, earlier: list[str]) -> str:
     return next(name for name in chain([name] if name else [], numbered) if name.casefold() not in taken)
 
 
+def _with_bytes(value: Any) -> Any:
+    """Return a part of `Reply.content` as boto3 takes it."""
+    if isinstance(value, Mapping):
+        if value.keys() == {_BASE64}:
+            return base64.b64decode(value[_BASE64])
+        return {name: _with_bytes(item) for name, item in value.items()}
+    return [_with_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _without_bytes(value: Any) -> Any:
+    """Return a part of a response as plain JSON."""
+    if isinstance(value, Mapping):
+        return {name: _without_bytes(item) for name, item in value.items()}
+    if isinstance(value, bytes | bytearray):
+        return {_BASE64: base64.b64encode(value).decode()}
+    return [_without_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def parse_response(response: Mapping[str, Any]) -> Answer:
-    """Read a Converse response; content blocks of unknown kinds are passed over."""
-    texts = []
-    for block in response["output"]["message"]["content"]:
-        if "text" in block:
-            texts.append(block["text"])
-        elif block.get("toolUse", {}).get("name") == ANSWER_TOOL:
-            texts.append(json.dumps(block["toolUse"]["input"]))
-    return Answer("".join(texts), response["stopReason"], _usage(response["usage"]))
+    """Read a Converse response. Blocks of unknown kinds are in `content` only."""
+    blocks = response["output"]["message"]["content"]
+    return _answer(blocks, response["stopReason"], response["usage"], response)
+
+
+def _answer(blocks: Iterable[Any], stop_reason: str, usage: Any, rest: Mapping[str, Any]) -> Answer:
+    content = tuple(_without_bytes(block) for block in blocks)
+    uses = tuple(
+        ToolUse(use["toolUseId"], use["name"], use["input"])
+        for block in content
+        if (use := block.get("toolUse")) and use.get("type") != "server_tool_use"
+    )
+    answers = [json.dumps(use.arguments) for use in uses if use.name == ANSWER_TOOL]
+    texts = answers or [block["text"] for block in content if "text" in block]
+    return Answer(
+        text="".join(texts[:1] if answers else texts),
+        stop_reason=stop_reason,
+        usage=_usage(usage),
+        content=content,
+        tool_uses=uses,
+        response_fields=_without_bytes(rest.get("additionalModelResponseFields") or {}),
+        trace=_without_bytes(rest.get("trace") or {}),
+    )
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
@@ -172,25 +264,64 @@ class StreamReader:
     usage have come; the usage comes last.
     """
 
-    _texts: list[str] = field(default_factory=list)
-    _stop_reason: str | None = None
-    _usage: Usage | None = None
+    _blocks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _stop: Mapping[str, Any] | None = None
+    _metadata: Mapping[str, Any] | None = None
 
     def take(self, event: Mapping[str, Any]) -> str:
-        """Read one event and return the text that it adds; empty for most kinds."""
-        if delta := event.get("contentBlockDelta", {}).get("delta"):
-            text: str = delta.get("text", "") or delta.get("toolUse", {}).get("input", "")
-            self._texts.append(text)
-            return text
-        if "messageStop" in event:
-            self._stop_reason = event["messageStop"]["stopReason"]
+        """Read one event and return the text that it adds to the answer's; empty for most kinds."""
+        if start := event.get("contentBlockStart"):
+            self._blocks[start["contentBlockIndex"]] = {kind: dict(given) for kind, given in start["start"].items()}
+        elif change := event.get("contentBlockDelta"):
+            return self._add(self._blocks.setdefault(change["contentBlockIndex"], {}), change["delta"])
+        elif "messageStop" in event:
+            self._stop = event["messageStop"]
         elif "metadata" in event:
-            self._usage = _usage(event["metadata"]["usage"])
+            self._metadata = event["metadata"]
+        return ""
+
+    def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
+        for kind, value in delta.items():
+            if kind == "text":
+                block["text"] = block.get("text", "") + value
+                return str(value)
+            if kind == "toolUse":
+                use = block.setdefault("toolUse", {})
+                use["input"] = use.get("input", "") + value.get("input", "")
+                return value.get("input", "") if use.get("name") == ANSWER_TOOL else ""
+            if kind == "reasoningContent":
+                _add_reasoning(block.setdefault("reasoningContent", {}), value)
+            else:  # of a kind that came later than this code: its pieces in order
+                block.setdefault(kind, []).append(value)
         return ""
 
     @property
     def complete(self) -> Answer | None:
         """The answer; None while the stream has not come to its end."""
-        if self._stop_reason is None or self._usage is None:
+        if self._stop is None or self._metadata is None:
             return None
-        return Answer("".join(self._texts), self._stop_reason, self._usage)
+        blocks = [_finished(block) for _, block in sorted(self._blocks.items())]
+        rest = {**self._stop, **self._metadata}
+        return _answer(blocks, self._stop["stopReason"], self._metadata["usage"], rest)
+
+
+def _add_reasoning(reasoning: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    """Add a piece of reasoning to its block, whose text and signature lie one level deeper than those of a delta."""
+    for part, value in delta.items():
+        if part == "redactedContent":
+            reasoning[part] = reasoning.get(part, b"") + value
+        else:
+            text = reasoning.setdefault("reasoningText", {})
+            text[part] = text.get(part, "") + value
+
+
+def _finished(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a block with the input of its tool as a value, an empty one where it was cut off."""
+    if "toolUse" not in block:
+        return block
+    text = block["toolUse"].get("input", "")
+    try:
+        arguments = json.loads(text) if text else {}
+    except ValueError:
+        arguments = {}
+    return {**block, "toolUse": {**block["toolUse"], "input": arguments}}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Literal
 
+from agentflow.core.content import CacheTime
 from agentflow.models.prices import ProfileKind, Row
 
 
@@ -43,10 +44,15 @@ class ModelSpec(Row):
     count_tokens: bool | None = None
     batch: bool | None = None
     cache_min_tokens: int | None = None
-    cache_ttls: tuple[Literal["5m", "1h"], ...] | None = None
+    cache_ttls: tuple[CacheTime, ...] | None = None
     burndown: int = 1
     tokenizer: Literal["older", "newer"] | None = None
     quota_codes: Mapping[Literal["cross-region", "global"], str] = {}
     legacy_since: date | None = None
     end_of_life: date | None = None
     successor: str | None = None
+
+    def cache_time(self, wanted: CacheTime) -> CacheTime | None:
+        """Return how long the model keeps a prefix that is to be kept so long; None where it keeps none."""
+        known = self.cache_ttls
+        return wanted if known is None or wanted in known else next(iter(known), None)

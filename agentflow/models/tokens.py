@@ -7,14 +7,15 @@ where the request has attachments, or a schema that the model is told of in word
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
-from agentflow.core.content import Attachment
+from agentflow.core.content import Attachment, Block, CachePoint, CacheTime, ToolResult
 from agentflow.core.model import Estimate, Request, Usage
 from agentflow.models.catalog import ResolvedModel
-from agentflow.models.converse import accepted_schema
+from agentflow.models.schemas import accepted_schema
 
 # The rule: 3.5 characters a token is what public estimators of Claude take (such as the crates char-token-est and
 # infiniloom-engine), for mixed English, code and JSON; the other numbers are AgentFlow's choice.
@@ -35,7 +36,7 @@ def estimate(model: ResolvedModel, request: Request) -> Estimate:
     """Return what a request will take, at the list price of the model.
 
     The dearest that it can become is the price of the most tokens, in the dearest tier of prompt lengths that they
-    reach; nothing is written to a prompt cache, since no request has cache points.
+    reach; where it has cache points, all of them may be written to the prompt cache, for the longest time it names.
     """
     spec = model.spec
     most_input = most_tokens(request, spec.context_tokens if spec else LARGEST_CONTEXT_TOKENS)
@@ -45,8 +46,26 @@ def estimate(model: ResolvedModel, request: Request) -> Estimate:
         most_input_tokens=most_input,
         most_output_tokens=min(request.max_tokens, spec.max_output_tokens) if spec else request.max_tokens,
         price=model.cost,
-        most_usd=model.most_cost(Usage(most_input, request.max_tokens)),
+        most_usd=_most_usd(model, request, most_input),
     )
+
+
+def _most_usd(model: ResolvedModel, request: Request, most_input: int) -> Decimal | None:
+    plain = model.most_cost(Usage(most_input, request.max_tokens))
+    times = _cache_times(model, request)
+    if not times or plain is None:
+        return plain
+    written_1h = most_input if "1h" in times else 0
+    written = model.most_cost(Usage(0, request.max_tokens, 0, most_input, written_1h))
+    return None if written is None else max(plain, written)
+
+
+def _cache_times(model: ResolvedModel, request: Request) -> set[CacheTime]:
+    """Return how long the model would keep prefixes of the request."""
+    wanted = {block.ttl for block in _blocks(request) if isinstance(block, CachePoint)}
+    wanted |= {ttl for ttl in (request.cache_tools, request.cache_system) if ttl}
+    kept = {model.spec.cache_time(ttl) for ttl in wanted} if model.spec else wanted
+    return {ttl for ttl in kept if ttl}
 
 
 def estimated_tokens(request: Request, tokenizer: Literal["older", "newer"] | None = None) -> int:
@@ -83,22 +102,30 @@ def most_tokens(request: Request, context_tokens: int) -> int:
     tokens = sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in _texts(request))
     tokens += MOST_TOKENS_PER_MESSAGE * (len(request.turns) + 2)  # the prompt, and the system prompt
     if schema := _schema_text(request):
-        tokens += MOST_TOKENS_OF_A_TOOL + MOST_TIMES_A_SCHEMA * len(schema)
+        tools = len(request.tools) + (request.output_schema is not None)
+        tokens += tools * MOST_TOKENS_OF_A_TOOL + MOST_TIMES_A_SCHEMA * len(schema)
     return tokens
 
 
 def _texts(request: Request) -> Iterator[str]:
     if request.system:
         yield request.system
-    for turn in request.turns:
-        yield turn.text
-    yield from (block for block in _blocks(request) if isinstance(block, str))
+    for block in _blocks(request):
+        if isinstance(block, str):
+            yield block
+        elif isinstance(block, ToolResult):
+            yield block.text
+        elif isinstance(block, Mapping):  # of an answer, as it came
+            yield json.dumps(block)
 
 
-def _blocks(request: Request) -> tuple[str | Attachment, ...]:
-    return (request.prompt,) if isinstance(request.prompt, str) else request.prompt
+def _blocks(request: Request) -> Iterator[Block | Mapping[str, Any]]:
+    for turn in request.messages:
+        yield from (turn.content,) if isinstance(turn.content, str) else turn.content
 
 
 def _schema_text(request: Request) -> str:
-    """Return the answer's schema as it is sent, in ASCII; empty where there is none."""
-    return "" if request.output_schema is None else json.dumps(accepted_schema(request.output_schema))
+    """Return the tools and the answer's schema as they are sent, in ASCII; empty where there are none."""
+    schemas = [] if request.output_schema is None else [accepted_schema(request.output_schema)]
+    tools = [[tool.name, tool.description, accepted_schema(tool.schema)] for tool in request.tools]
+    return "".join(map(json.dumps, [*tools, *schemas]))

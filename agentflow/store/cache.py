@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from agentflow.core.content import Block, CachePoint, ToolResult
 from agentflow.core.errors import JournalError
 from agentflow.core.model import Reply, Request
 from agentflow.store.cache_rows import Forgotten, Kept, Used, count_change
@@ -91,7 +92,7 @@ class SqliteCache:
     def keep(self, place: str, request: Request, reply: Reply) -> None:
         """Keep an answer, in the place of an older one."""
         self._forgotten.discard(reply.key)
-        texts = request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt))
+        texts = request.prompt if isinstance(request.prompt, str) else " ".join(map(_shown, request.prompt))
         text = dumps(plain(reply))
         self._recent.put(place, reply, text)
         self._writer.put((None, Kept(place, texts[:_PROMPT_CHARS], reply, text), None))
@@ -117,6 +118,13 @@ class SqliteCache:
 
 
 _FIND = "SELECT reply FROM cache WHERE key = ? AND place = ?"
+
+
+def _shown(block: Block) -> str:
+    """Return a block of a prompt for people who look for it."""
+    if isinstance(block, ToolResult):
+        return block.text
+    return "" if isinstance(block, CachePoint) else str(block)
 
 
 def list_answers(connection: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -36,16 +36,24 @@ def fold(result: RunResult, bodies: Iterable[Body], outputs: Mapping[Place, Any]
     for place, row, _ in all_rows(result):
         left.pop(place, None)
         _add_calls(row, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
+        row.rejected = tuple(reply for reply in row.own_replies if reply.key in folding.rejected[place])
     for place in left:  # of items and inner steps that are no more, since their step runs again: the bill remains
         if (above := _row_above(result, place)) is not None:
             _add_calls(above, folding.attempts[place], [reply for _, reply in answers.get(place, ())])
 
 
 class _Folding:
-    """One pass over the events; `attempts` are those that were not answered, with their model's id."""
+    """One pass over the events.
+
+    Attributes
+    ----------
+    attempts : those that were not answered, with their model's id.
+    rejected : the keys of answers that a step could not use.
+    """
 
     def __init__(self, outputs: Mapping[Place, Any]) -> None:
         self.attempts: defaultdict[Place, list[tuple[Attempt, str]]] = defaultdict(list)
+        self.rejected: defaultdict[Place, set[str]] = defaultdict(set)
         self._outputs = outputs
 
     def apply(self, result: RunResult, body: Body, prefix: str = "") -> None:
@@ -57,6 +65,8 @@ class _Folding:
         elif kind == "AttemptFinished":
             row = result.row(body["step_id"], body.get("item"))
             self.attempts[prefix + row.step, row.item].append((read(Attempt, body["attempt"]), body["model_id"]))
+        elif kind == "ReplyRejected":  # the answers come when all events are there
+            self.rejected[prefix + body["step_id"], body.get("item")].add(body["key"])
         elif event := event_of(body):
             if isinstance(event, StepFinished):
                 missing = NotKept("the journal has no output of this step")

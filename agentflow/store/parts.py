@@ -15,6 +15,7 @@ from agentflow.core.step_parts import StepParts, WorkflowParts
 from agentflow.store.codec import JSON, decode, dumps, encode_text
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(StepParts))
+_INNER = ("steps", "tools")  # those that have parts of their own
 _rows: WeakKeyDictionary[WorkflowParts, tuple[str, str]] = WeakKeyDictionary()
 
 
@@ -38,8 +39,7 @@ def _written(steps: Mapping[str, StepParts]) -> dict[str, Any]:
 
 def _step(parts: StepParts) -> dict[str, Any]:
     written = {name: value for name in _FIELDS if (value := getattr(parts, name))}
-    if parts.steps:
-        written["steps"] = _written(parts.steps)
+    written |= {name: _written(inner) for name in _INNER if (inner := getattr(parts, name))}
     if parts.literals:
         written["literals"] = {name: _literal(value) for name, value in parts.literals.items()}
     return written
@@ -58,7 +58,7 @@ def _read_step(written: Mapping[str, Any]) -> StepParts:
     values = {name: written[name] for name in _FIELDS if name in written}
     values["wiring"] = {name: tuple(source) for name, source in written.get("wiring", {}).items()}
     values["when"] = tuple(written.get("when", ()))
-    values["steps"] = _read(written.get("steps", {}))
+    values |= {name: _read(written.get(name, {})) for name in _INNER}
     values["literals"] = {name: _read_literal(kept) for name, kept in written.get("literals", {}).items()}
     return StepParts(**values)
 

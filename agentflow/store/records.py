@@ -30,8 +30,9 @@ from agentflow.core.events import (
     StepMapped,
     StepSkipped,
     StepStarted,
+    ToolCalled,
 )
-from agentflow.core.model import Attempt
+from agentflow.core.model import Attempt, ToolCall
 from agentflow.core.places import inner_prefix
 
 Body: TypeAlias = Mapping[str, Any]  # an event as JSON
@@ -47,6 +48,7 @@ _KINDS: Mapping[str, type] = {
         AttemptStarted,
         AttemptFinished,
         ReplyRejected,
+        ToolCalled,
         StepFinished,
         StepFailed,
         StepSkipped,
@@ -217,6 +219,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "step_ids": tuple,
     "error": past_error,
     "attempt": lambda data: read(Attempt, data),
+    "call": lambda data: read(ToolCall, data),
     "event": event_of,
     "resumed": bool,
     "most_usd": lambda usd: None if usd is None else Decimal(usd),

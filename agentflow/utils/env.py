@@ -35,6 +35,7 @@ VARIABLES: Mapping[str, Variable] = {
     "AGENTFLOW_PRICES": Variable(None, "YAML file of your own prices, in the place of Bedrock's list prices"),
     "BEDROCK_ENDPOINT_URL": Variable(None, "URL of a Bedrock endpoint, or `local` for AgentFlow's own"),
     "BEDROCK_MAX_CONNECTIONS": Variable("10", "model calls in flight at once"),
+    "BEDROCK_STREAM_IDLE_SECONDS": Variable("60", "seconds without a byte after which a streamed answer has failed"),
     "AGENTFLOW_LOCAL_MODEL": Variable("smollm2", "model of the local endpoint: `smollm2`, `scripted` or a .gguf file"),
     "AGENTFLOW_LOCAL_URL": Variable(None, "URL of a local endpoint that already runs; set for child processes"),
 }

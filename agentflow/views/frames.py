@@ -39,6 +39,9 @@ _ATTEMPT_COLUMNS = (
     "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
     "region", "request_id", "model_id",
 )  # fmt: skip
+_TOOL_COLUMNS = (
+    "run_id", "step", "item", "tool", "status", "started_at", "latency_ms", "arguments", "output",
+)  # fmt: skip
 _BACKTEST_COLUMNS = (
     "run_id", "item", "step", "before_status", "status", "changed", "before", "after", "before_cost_usd", "cost_usd",
     "before_latency_ms", "latency_ms",
@@ -49,7 +52,7 @@ _MODEL_COLUMNS = (
     "count_tokens", "batch", "cache_min_tokens", "end_of_life", "successor",
 )  # fmt: skip
 _YES_OR_NO = {"cached", "json_schema", "forced_tool", "sampling", "count_tokens", "batch"}
-_OBJECTS = {"output", "before", "after"}
+_OBJECTS = {"output", "arguments", "before", "after"}
 _ATTEMPT_STATUS = {None: "answered", ABANDONED: "given up"}
 
 
@@ -87,7 +90,7 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
             "step": step,
             "item": item,
             "attempt": attempt.number,
-            "status": _ATTEMPT_STATUS.get(attempt.error_code, "failed"),
+            "status": "rejected" if attempt in rejected else _ATTEMPT_STATUS.get(attempt.error_code, "failed"),
             "started_at": attempt.started_at,
             "latency_ms": attempt.latency_ms,
             "error_code": attempt.error_code,
@@ -98,9 +101,30 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
             "model_id": row.model_id,
         }
         for step, item, row in result.leaves()
+        for rejected in [[attempt for reply in row.rejected for attempt in reply.attempts[-1:]]]
         for attempt in row.attempts
     ]
     return _frame(_ATTEMPT_COLUMNS, records)
+
+
+def tools_frame(result: RunResult) -> pd.DataFrame:
+    """Return one row a tool that was called; types and units as in `steps_frame`, arguments and outputs objects."""
+    records = [
+        {
+            "run_id": result.run_id,
+            "step": step,
+            "item": item,
+            "tool": call.name,
+            "status": "failed" if call.is_error else "ok",
+            "started_at": call.started_at,
+            "latency_ms": call.latency_ms,
+            "arguments": call.arguments,
+            "output": call.output,
+        }
+        for step, item, row in result.leaves()
+        for call in row.tool_calls
+    ]
+    return _frame(_TOOL_COLUMNS, records)
 
 
 def backtest_frame(backtest: Backtest) -> pd.DataFrame:

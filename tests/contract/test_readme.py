@@ -41,7 +41,7 @@ def names(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 async def test_its_examples_of_steps_run(names: dict[str, Any]) -> None:
     client = BedrockClient(endpoint_url="local")
     workflow = Workflow("more")
-    config = AgentConfig(name="c", output_type="urgent: bool")  # type: ignore[arg-type]
+    config = AgentConfig(name="c", output_type="urgent: bool")
     split = workflow.add_step("split", lines_of)
     classify = workflow.add_step("classify", SimpleAgent(config, client, prompt_template="Classify {ticket}"))
     agent = SimpleAgent(AgentConfig(name="a"), client, prompt_template="About {topic}")

@@ -19,7 +19,7 @@ from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, Workflo
 from agentflow.core.definition import definition_json, from_definition_json, from_dict, to_dict
 from agentflow.core.errors import DefinitionError
 from agentflow.core.import_path import import_object, import_path_of
-from agentflow.core.model import Reply, Request
+from agentflow.core.model import Guardrail, Reply, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.step import Reference
 from agentflow.core.step_parts import workflow_parts
@@ -104,6 +104,11 @@ CONFIGS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "system": NAMES,
         "stop_sequences": st.lists(TEXTS, max_size=2),
         "output_type": st.just(Ticket) | st.just("urgent: bool, product: str"),
+        "tools": st.lists(st.sampled_from([clean, is_long]), unique=True),
+        "cache_prompt": st.sampled_from([None, "5m", "1h"]),
+        "guardrail": st.builds(Guardrail, NAMES, NAMES, st.sampled_from(["enabled", "disabled"])),
+        "latency": st.sampled_from(["standard", "optimized"]),
+        "extra_fields": st.dictionaries(TEXTS, LITERALS, max_size=2),
     },
 )
 AGENTS = st.builds(

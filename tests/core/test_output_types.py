@@ -14,7 +14,7 @@ from tests.endpoint import Endpoint
 
 
 def config(output_type: str) -> AgentConfig:
-    return AgentConfig(name="a", output_type=output_type)  # type: ignore[arg-type]  # pydantic turns it into a class
+    return AgentConfig(name="a", output_type=output_type)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,8 @@ async def test_its_fields_can_be_used_by_other_steps(scripted: Endpoint) -> None
         "reply", SimpleAgent(AgentConfig(name="r"), client, prompt_template="About the {classify.product}")
     )
     result = await workflow.execute(ticket="It is down")
-    assert result.outputs["classify"] == classify.output_type(product="shop", urgent=False, tags=[])  # type: ignore[misc]
+    assert classify.output_class is not None
+    assert result.outputs["classify"] == classify.output_class(product="shop", urgent=False, tags=[])
     assert result.outputs["reply"] == "About the shop"
 
 

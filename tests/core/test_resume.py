@@ -197,7 +197,7 @@ async def test_a_run_of_prompts_is_built_from_the_journal_and_pays_for_what_was_
 ) -> None:
     client = BedrockClient(endpoint_url=scripted.url)
     workflow = Workflow("prompts")
-    config = AgentConfig(name="echo", output_type="urgent: bool, product: str")  # type: ignore[arg-type]
+    config = AgentConfig(name="echo", output_type="urgent: bool, product: str")
     workflow.add_step("classify", SimpleAgent(config, client, prompt_template="Classify {ticket}"))
     text = AgentConfig(name="text", model_type="haiku")
     workflow.add_step("reply", SimpleAgent(text, client, prompt_template="About {classify.product}: {ticket}"))

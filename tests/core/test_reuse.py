@@ -169,7 +169,7 @@ async def test_where_the_one_that_asks_is_cancelled_another_does(scripted: Endpo
 
 def test_an_answer_that_does_not_fit_is_not_given_again(scripted: Endpoint) -> None:
     workflow = Workflow(WorkflowConfig(name="w", cache=True))
-    config = AgentConfig(name="s", output_type="urgent: bool")  # type: ignore[arg-type]
+    config = AgentConfig(name="s", output_type="urgent: bool")
     workflow.add_step("s", SimpleAgent(config, BedrockClient(endpoint_url=scripted.url), prompt_template="?"))
     scripted.follow(text='{"urgent": "perhaps"}')
     with pytest.raises(WorkflowError) as caught:

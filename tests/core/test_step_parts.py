@@ -84,6 +84,7 @@ def test_a_fingerprint_is_of_every_part_that_counts() -> None:
         "kind": "agent", "prompt": "p", "system": "s", "examples": (("a", "b"),), "model": "m", "schema": {"a": 1},
         "parameters": {"a": 1}, "code": "c", "wiring": {"a": ("input", "a")}, "depends_on": ("a",), "map_over": "a",
         "optional": ("a",), "when": ("step", "a"), "steps": {"a": StepParts("python")},
+        "tools": {"a": StepParts("python")},
     }  # fmt: skip
     assert set(others) == {part.name for part in fields(StepParts) if part.compare}
     seen = {fingerprint(replace(plain, **{name: value})) for name, value in others.items()}  # type: ignore[arg-type]

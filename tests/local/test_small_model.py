@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
+from agentflow.core.events import TextDelta
 from tests.endpoint import HAIKU, Endpoint, text_of, user
 
 
@@ -86,3 +88,26 @@ def test_more_calls_than_slots_queue_and_are_all_served(small_model: Endpoint) -
     with ThreadPoolExecutor(30) as pool:
         assert all(tokens > 0 for tokens in pool.map(say, range(30)))
     assert small_model.stats()["answers"] - before == 30
+
+
+async def test_it_gives_structured_output(small_model: Endpoint) -> None:
+    config = AgentConfig(
+        name="c", output_type="urgent: bool, area: 'billing' | 'login', words: list[str]", max_tokens=400
+    )
+    agent = SimpleAgent(config, BedrockClient(endpoint_url=small_model.url), prompt_template="Classify: {ticket}")
+    output = await agent.run({"ticket": "I cannot log in, help at once!"})
+    assert type(output.urgent) is bool
+    assert output.area in {"billing", "login"}
+
+
+async def test_its_text_comes_as_events(small_model: Endpoint) -> None:
+    client = BedrockClient(endpoint_url=small_model.url)
+    workflow = Workflow("story")
+    workflow.add_step(
+        "tell", SimpleAgent(AgentConfig(name="t", max_tokens=30), client, prompt_template="Count to ten.")
+    )
+    events = [event async for event in workflow.stream(deltas=True)]
+    assert workflow.last_result is not None
+    texts = [event.text for event in events if isinstance(event, TextDelta)]
+    assert len(texts) > 1
+    assert "".join(texts) == workflow.last_result.outputs["tell"]

@@ -31,7 +31,7 @@ def model(name: str = "haiku") -> ResolvedModel:
 
 
 def check(request: Request, name: str = "haiku", **more: Any) -> None:
-    check_request({**request_body(request, json_schema=False), **more}, model(name))
+    check_request({**request_body(request), **more}, model(name))
 
 
 def said(role: str, *blocks: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,15 +1,17 @@
 """What goes to Bedrock for a request, and the key that tells one request from another."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from agentflow import BedrockClient
-from agentflow.core.content import Attachment
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, get_run
+from agentflow.core.content import Attachment, CachePoint, ToolResult
 from agentflow.core.errors import InputError, InvalidRequestError
-from agentflow.core.model import Request, Turn
+from agentflow.core.model import Guardrail, Request, ToolSpec, ToolUse, Turn, Usage
 from agentflow.models.call import Call
-from agentflow.models.converse import request_body, request_key
+from agentflow.models.converse import request_body, request_key, request_metadata
+from tests.dictated import Dictated, answer, asks_for, tool_use
 from tests.endpoint import Endpoint
 
 PNG = Attachment("image", "png", b"\x89PNG\r\n\x1a\n0000")
@@ -22,12 +24,12 @@ COUNTS = {
 
 
 def content_of(*prompt: str | Attachment) -> Any:
-    return request_body(Request(prompt), json_schema=True)["messages"][-1]["content"]
+    return request_body(Request(prompt))["messages"][-1]["content"]
 
 
 def test_turns_and_blocks_stand_in_their_order() -> None:
     request = Request(("See ", PNG, PDF, "?"), turns=(Turn("user", "a"), Turn("assistant", "b")))
-    assert request_body(request, json_schema=True)["messages"] == [
+    assert request_body(request)["messages"] == [
         {"role": "user", "content": [{"text": "a"}]},
         {"role": "assistant", "content": [{"text": "b"}]},
         {"role": "user", "content": [
@@ -57,7 +59,7 @@ def test_documents_get_names_that_bedrock_takes(given: list[str], sent: list[str
 
 def test_an_object_of_any_keys_goes_as_a_tool_and_stays_open() -> None:
     request = Request("Count.", output_schema=COUNTS)
-    schema = request_body(request, json_schema=True)["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
+    schema = request_body(request)["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
     assert schema["properties"]["counts"]["additionalProperties"] == {"type": "integer"}
     assert schema["additionalProperties"] is False
 
@@ -113,6 +115,132 @@ def test_any_change_of_a_request_changes_its_key() -> None:
 
 
 def test_a_key_is_the_same_in_every_process_and_release() -> None:
-    body = request_body(Request(("Grüße ", PNG), 64, temperature=0.5), json_schema=True)
+    body = request_body(Request(("Grüße ", PNG), 64, temperature=0.5))
     digest = "d41d406f40697f7bee6cf7c1bbd84c842a8eb9084c5ca135460fcbc4d4c880d8"
     assert request_key("haiku-4-5", body) == request_key("haiku-4-5", dict(reversed(body.items()))) == digest
+
+
+USED: Any = {"toolUse": {"toolUseId": "use-1", "name": "t", "input": {}}}
+EVERYTHING = Request(
+    ("Rules.", CachePoint("1h"), PNG, ToolResult("use-1", "21", is_error=True)),
+    max_tokens=9, system="Be brief.", temperature=0.5, stop_sequences=("END",), top_p=0.9,
+    turns=(Turn("user", ("Hi", PDF)), Turn("assistant", (USED,))),
+    tools=(ToolSpec("t", "Does it.", {"type": "object", "properties": {}}),), cache_tools="1h", cache_system="1h",
+    guardrail=Guardrail("abc123", "1", "enabled"), service_tier="flex", latency="optimized", effort="low",
+    extra_fields={"top_k": 5}, response_fields=("/stop_sequence",),
+)  # fmt: skip
+
+
+async def test_everything_of_a_request_is_on_the_wire(dictated: Dictated) -> None:
+    dictated.says(answer("ok"))
+    await BedrockClient(endpoint_url=dictated.url).answer("haiku", EVERYTHING)
+    [sent] = dictated.requests
+    point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    assert sent["system"] == [{"text": "Be brief."}, point]
+    assert sent["messages"][2]["content"][1] == point
+    assert sent["messages"][2]["content"][3] == {
+        "toolResult": {"toolUseId": "use-1", "content": [{"text": "21"}], "status": "error"}
+    }
+    assert sent["inferenceConfig"] == {"maxTokens": 9, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]}
+    assert sent["toolConfig"]["tools"][0]["toolSpec"]["description"] == "Does it."
+    assert sent["toolConfig"]["tools"][1] == point
+    expected = {"guardrailIdentifier": "abc123", "guardrailVersion": "1", "trace": "enabled"}
+    assert sent["guardrailConfig"] == expected
+    assert (sent["serviceTier"], sent["performanceConfig"]) == ({"type": "flex"}, {"latency": "optimized"})
+    assert sent["outputConfig"] == {"effort": "low"}
+    assert sent["additionalModelRequestFields"] == {"top_k": 5}
+    assert sent["additionalModelResponseFieldPaths"] == ["/stop_sequence"]
+    assert "requestMetadata" not in sent  # there is no step
+
+
+async def test_a_streamed_request_is_the_same_but_for_the_guardrails_mode(dictated: Dictated) -> None:
+    dictated.says(answer("some words"))
+    client = BedrockClient(endpoint_url=dictated.url)
+    await client.answer("haiku", EVERYTHING)
+    options: Any = {name: getattr(EVERYTHING, name) for name in EVERYTHING.__slots__ if name != "prompt"}
+    assert [text async for text in client.stream("haiku", EVERYTHING.prompt, **options)] == ["some", " words"]
+    whole, streamed = dictated.requests
+    assert streamed["guardrailConfig"].pop("streamProcessingMode") == "sync"
+    assert streamed == whole
+
+
+async def test_a_reply_has_all_that_came(dictated: Dictated) -> None:
+    new = {"hologram": {"x": 1}}
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}
+    usage = {
+        "inputTokens": 31, "outputTokens": 57, "totalTokens": 88, "cacheReadInputTokens": 100,
+        "cacheWriteInputTokens": 40,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 30}, {"ttl": "5m", "inputTokens": 10}],
+    }  # fmt: skip
+    dictated.says(
+        answer(thought, "Let me ", new, "look.", tool_use("t", a=[1]), stop="a_new_reason", usage=usage,
+               additionalModelResponseFields={"stop_sequence": "END"}, trace={"guardrail": {"actionReason": "none"}})
+    )  # fmt: skip
+    reply = await BedrockClient("eu-west-1", endpoint_url=dictated.url).invoke("haiku", "x")
+    assert (reply.text, reply.stop_reason) == ("Let me look.", "a_new_reason")
+    assert reply.content[0] == thought
+    assert reply.tool_uses == (ToolUse("use-1", "t", {"a": [1]}),)
+    assert reply.response_fields == {"stop_sequence": "END"}
+    assert reply.trace == {"guardrail": {"actionReason": "none"}}
+    assert reply.usage == Usage(31, 57, 100, 40, 30)
+    prices = {"1.1": 31, "5.5": 57, "0.11": 100, "1.375": 10, "2.2": 30}
+    assert reply.cost_usd == sum(tokens * Decimal(price) for price, tokens in prices.items()) / 1_000_000
+
+
+async def test_a_stream_brings_the_blocks_that_a_whole_answer_has(dictated: Dictated) -> None:
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}
+    dictated.says(asks_for(thought, {"text": "Let me look."}, tool_use("t", a=[1]), tool_use("none", "use-2")))
+    client = BedrockClient(endpoint_url=dictated.url)
+    stream = client.stream("haiku", "x")
+    assert [text async for text in stream] == ["Let ", "me look."]
+    whole = await client.invoke("haiku", "x")
+    assert stream.reply is not None
+    for name in ("text", "content", "tool_uses", "stop_reason", "usage", "key"):
+        assert getattr(stream.reply, name) == getattr(whole, name)
+
+
+async def test_a_reply_reads_the_same_from_the_journal(dictated: Dictated) -> None:
+    hidden = {"reasoningContent": {"redactedContent": "aGlkZGVu"}}
+    dictated.says(answer(hidden, "text", tool_use("answer", urgent=True)))
+    client = BedrockClient(endpoint_url=dictated.url)
+    workflow = Workflow(WorkflowConfig(name="kept"))
+    workflow.add_step("ask", SimpleAgent(AgentConfig(name="a"), client, prompt_template="x"))
+    result = await workflow.execute()
+    assert get_run(result.run_id).rows["ask"].replies == result.rows["ask"].replies
+    assert result.rows["ask"].replies[0].content[0] == {
+        "reasoningContent": {"redactedContent": {"$base64": "aGlkZGVu"}}
+    }
+
+
+async def test_a_steps_calls_can_be_found_in_awss_own_logs(dictated: Dictated) -> None:
+    dictated.says(answer("ok"))
+    client = BedrockClient(endpoint_url=dictated.url)
+    inner, outer = Workflow("inner"), Workflow(WorkflowConfig(name="nächtlich"))
+    inner.add_step("ask", SimpleAgent(AgentConfig(name="a"), client, prompt_template="{word}"))
+    outer.add_step("sub", inner, map_over="word")
+    result = await outer.execute(word=["one"])
+    expected = {"workflow": "n_chtlich", "step": "sub_0_.ask", "run_id": result.run_id}
+    assert dictated.requests[0]["requestMetadata"].items() >= expected.items()
+    [reply] = result.rows["sub"].replies
+    assert reply.key == key(Request("one"))  # where it is asked from is no part of what is asked
+
+
+def test_metadata_is_written_as_bedrock_takes_it() -> None:
+    assert request_metadata({"step": "a[0].b!" + "x" * 300}) == {"requestMetadata": {"step": "a_0_.b_" + "x" * 249}}
+    assert request_metadata({}) == {}
+
+
+async def test_tokens_are_counted_by_bedrock_or_estimated_and_labelled(dictated: Dictated) -> None:
+    client = BedrockClient(endpoint_url=dictated.url)
+    dictated.says({"inputTokens": 7})
+    counted = await client.count_tokens("haiku", ["Hi", CachePoint()], system="s", max_tokens=5)
+    assert (counted.tokens, counted.is_estimate, counted.reason) == (7, False, "")
+    assert dictated.paths == ["/model/anthropic.claude-haiku-4-5-20251001-v1:0/count-tokens"]
+    assert dictated.requests[0]["input"]["converse"].keys() == {"messages", "system"}
+    dictated.says({"status": 400, "code": "ValidationException", "message": "not supported"})
+    refused = await client.count_tokens("sonnet", "x" * 35)
+    assert (refused.tokens, refused.is_estimate) == (26, True)
+    assert "not supported" in refused.reason
+    unknown = await client.count_tokens("haiku-5-5", "x" * 35)
+    assert (unknown.is_estimate, unknown.reason) == (True, "Bedrock does not count the tokens of haiku-5-5.")
+    assert len(dictated.requests) == 2

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow import Attachment, BedrockClient
+from agentflow.core.content import CachePoint, ToolResult
 from agentflow.core.errors import UnknownModelError
-from agentflow.core.model import Request, Turn, Usage
+from agentflow.core.model import Request, ToolSpec, Turn, Usage
 from agentflow.models.catalog import load_catalog
 from agentflow.models.tokens import LARGEST_CONTEXT_TOKENS, estimated_tokens, most_tokens
 from tests.endpoint import Endpoint
@@ -30,6 +31,9 @@ PICTURE = Attachment("image", "png", b"\x89PNG\r\n\x1a\n....")
         (Request("x" * 35, system="y" * 35), 30),
         (Request("x" * 35, turns=(Turn("user", "y" * 35), Turn("assistant", "z" * 35))), 60),
         (Request(("x" * 35, PICTURE)), 20),
+        (Request((ToolResult("u", "x" * 35),)), 20),
+        (Request("x", turns=(Turn("user", "y"), Turn("assistant", ({"text": "z" * 35},)))), 44),
+        (Request("x" * 35, tools=(ToolSpec("t", "", SCHEMA),)), 20 + -(-len(json.dumps(["t", "", SENT_SCHEMA])) // 3)),
         (Request("x" * 35, output_schema=SCHEMA), 20 + -(-len(json.dumps(SENT_SCHEMA)) // 3)),
     ],
 )
@@ -76,6 +80,20 @@ def test_the_most_dollars_are_those_of_the_tier_that_the_most_tokens_reach() -> 
     assert long.most_usd == Decimal(101100) * Decimal("0.55") / 1_000_000 + Decimal("0.000275")
     pictured = client.estimate("haiku-5-5", Request(("Look", PICTURE), 100))
     assert pictured.most_usd == Decimal("0.550275")
+
+
+def test_with_a_cache_point_all_tokens_may_be_written_to_the_cache_for_the_longest_time() -> None:
+    client = BedrockClient("eu-west-1")
+    five_minutes = client.estimate("haiku", Request(("x" * 350, CachePoint()), 1000))
+    an_hour = client.estimate("haiku", Request(("x" * 350, CachePoint()), 1000, system="s", cache_system="1h"))
+    assert five_minutes.most_usd == (450 * Decimal("1.375") + 1000 * Decimal("5.5")) / 1_000_000
+    assert an_hour.most_usd == (451 * Decimal("2.2") + 1000 * Decimal("5.5")) / 1_000_000
+    only_five_minutes = client.estimate("sonnet-4", Request("x" * 350, 1000, cache_tools="1h"))
+    without_a_price = client.estimate("nova-lite", Request("x" * 350, 1000, cache_tools="1h"))
+    nothing_kept = client.estimate("llama-3-3-70b", Request(("x" * 350, CachePoint()), 1000))
+    assert only_five_minutes.most_usd == (450 * Decimal("3.75") + 1000 * Decimal(15)) / 1_000_000
+    assert without_a_price.most_usd is None
+    assert nothing_kept.most_usd == nothing_kept.price(Usage(450, 1000))
 
 
 def test_an_answer_is_no_longer_than_the_model_can_make_it() -> None:
