@@ -21,8 +21,8 @@ class StopReason(StrEnum):
     TOOL_USE = "tool_use"
     CONTEXT_EXCEEDED = "model_context_window_exceeded"
     MALFORMED_TOOL_USE = "malformed_tool_use"
-    MALFORMED_MODEL_OUTPUT = "malformed_model_output"  # this and the next two: by a script only
-    GUARDRAIL_INTERVENED = "guardrail_intervened"
+    MALFORMED_MODEL_OUTPUT = "malformed_model_output"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"  # this and the next: by a script only
     CONTENT_FILTERED = "content_filtered"
 
 

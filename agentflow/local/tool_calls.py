@@ -53,34 +53,26 @@ def bound_schema(request: ChatRequest) -> Mapping[str, Any] | None:
 
 def as_blocks(items: Items, request: ChatRequest) -> Items:
     """Turn what a model has written as it was bound into blocks of text and calls."""
-    if not request.tools or (request.schema is not None and not request.tool_required):
-        return _text(items)
-    if not request.tool_required:
-        return _call_or_text(items, request)
-    if len(request.tools) == 1:
-        return _one_call(items, request.tools[0])
-    return _chosen_call(items, request)
+    if request.tool_required:
+        if len(request.tools) > 1:
+            return _chosen_call(items, request)
+        return _one_block(items, Block("tool_use", request.tools[0].name), StopReason.TOOL_USE, _MALFORMED)
+    if request.schema is not None:
+        return _one_block(items, Block(), StopReason.END_TURN, StopReason.MALFORMED_MODEL_OUTPUT)
+    return _call_or_text(items, request) if request.tools else _one_block(items, Block(), StopReason.END_TURN)
 
 
-async def _text(items: Items) -> Items:
-    async with aclosing(items):
-        async for item in items:
-            yield item
-            if isinstance(item, Begin):
-                yield Block()
-
-
-async def _one_call(items: Items, tool: Tool) -> Items:
-    """Turn JSON into the input of a tool, as it comes."""
+async def _one_block(items: Items, block: Block, well: StopReason, badly: StopReason | None = None) -> Items:
+    """Make one block of an answer; where it should be JSON and is none, its stop reason says so."""
     written = ""
     async with aclosing(items):
         async for item in items:
             match item:
                 case Begin():
                     yield item
-                    yield Block("tool_use", tool.name)
+                    yield block
                 case Finish(StopReason.END_TURN):
-                    yield replace(item, reason=StopReason.TOOL_USE if _is_json(written) else _MALFORMED)
+                    yield replace(item, reason=well if badly is None or _is_json(written) else badly)
                 case Piece():
                     written += item.text
                     yield item

@@ -93,7 +93,8 @@ def test_the_small_model_calls_tools_with_any_schema(small_model: Endpoint, choi
     book = {"toolSpec": {"name": "book", "inputSchema": {"json": schema}}}
     tools = {"tools": [book, {"toolSpec": {**SPEC["toolSpec"], "name": "never"}}], "toolChoice": choice}
     answer = small_model.say("Book a room.", toolConfig=tools, inferenceConfig={"temperature": 0.0, "maxTokens": 300})
-    if answer["stopReason"] != "max_tokens":
+    assert answer["stopReason"] in ("tool_use", "max_tokens")
+    if answer["stopReason"] == "tool_use":
         call = answer["output"]["message"]["content"][0]["toolUse"]
         assert call["name"] == "never" or isinstance(call["input"]["guest"]["age"], int)
 
