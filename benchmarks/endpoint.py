@@ -72,15 +72,16 @@ def client(port: int, seconds: float) -> int:
 def throughput(port: int, seconds: float) -> tuple[float, float]:
     """Return the calls a second, and the server's CPU time a call in milliseconds."""
     [server] = {entry.pid for entry in psutil.net_connections("tcp") if _listens(entry, port)}
-    used = psutil.Process(server).cpu_times()
-    before = used.user + used.system
     with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
         pool.starmap(client, [(port, 0.3)] * CLIENTS)  # warm
-        began, used = time.monotonic(), psutil.Process(server).cpu_times()
-        before = used.user + used.system
+        began, used = time.monotonic(), _cpu_seconds(server)
         calls = sum(pool.starmap(client, [(port, seconds)] * CLIENTS))
-        took, used = time.monotonic() - began, psutil.Process(server).cpu_times()
-    return calls / took, (used.user + used.system - before) / calls * 1000
+        return calls / (time.monotonic() - began), (_cpu_seconds(server) - used) / calls * 1000
+
+
+def _cpu_seconds(process_id: int) -> float:
+    times = psutil.Process(process_id).cpu_times()
+    return float(times.user + times.system)
 
 
 def _listens(entry: object, port: int) -> bool:

@@ -20,10 +20,10 @@ class StopReason(StrEnum):
     STOP_SEQUENCE = "stop_sequence"
     TOOL_USE = "tool_use"
     CONTEXT_EXCEEDED = "model_context_window_exceeded"
-    GUARDRAIL_INTERVENED = "guardrail_intervened"  # from here on by a script only
-    CONTENT_FILTERED = "content_filtered"
-    MALFORMED_MODEL_OUTPUT = "malformed_model_output"
     MALFORMED_TOOL_USE = "malformed_tool_use"
+    MALFORMED_MODEL_OUTPUT = "malformed_model_output"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"  # this and the next: by a script only
+    CONTENT_FILTERED = "content_filtered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ class ChatRequest:
     @property
     def call_schema(self) -> Mapping[str, Any]:
         """The JSON schema of a call of any of the tools: its name and its input."""
-        return {"anyOf": [_named_call(tool) for tool in self.tools]}
+        return {
+            "$defs": {f"tool_{number}": _moved(tool.schema, number) for number, tool in enumerate(self.tools)},
+            "anyOf": [_named_call(tool, number) for number, tool in enumerate(self.tools)],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +155,22 @@ class LocalModel(Protocol):
         """Stop all work; return whether every thread of the model has ended."""
 
 
-def _named_call(tool: Tool) -> Mapping[str, Any]:
+def _named_call(tool: Tool, number: int) -> Mapping[str, Any]:
     return {
         "type": "object",
-        "properties": {"name": {"const": tool.name}, "input": tool.schema},
+        "properties": {"name": {"const": tool.name}, "input": {"$ref": f"#/$defs/tool_{number}"}},
         "required": ["name", "input"],
         "additionalProperties": False,
     }
+
+
+def _moved(schema: Any, number: int) -> Any:
+    """Return a tool's schema with its references within itself as they are where it has become a definition."""
+    if isinstance(schema, list):
+        return [_moved(part, number) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    reference = schema.get("$ref")
+    here = isinstance(reference, str) and reference.startswith("#")
+    moved = {"$ref": f"#/$defs/tool_{number}{str(reference)[1:]}"} if here else {}
+    return {name: _moved(part, number) for name, part in schema.items()} | moved

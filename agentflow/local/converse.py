@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -12,22 +11,14 @@ from agentflow.local import eventstream
 from agentflow.local.answers import Answer, Timing, tool_input
 from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
 from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Piece, Tool, Turn
-from agentflow.local.errors import Refusal, invalid
+from agentflow.local.converse_rules import check_documents, check_tool_results
+from agentflow.local.errors import invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.prompt_cache import converse_blocks
 from agentflow.local.shapes import check
 
-# An underscore passes, though Bedrock's own message does not name it.
-_DOCUMENT_NAME = re.compile(r"(?!.*\s\s)[\w()\[\]\s-]+", re.ASCII | re.DOTALL)
 
-
-_NO_CACHING = (
-    "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more "
-    "information."
-)
-
-
-def parse(body: object, model: ServedModel) -> ChatRequest:
+def parse(body: object, _model: ServedModel) -> ChatRequest:
     """Return the request in a Converse body.
 
     Raises
@@ -40,12 +31,8 @@ def parse(body: object, model: ServedModel) -> ChatRequest:
     settings = _present(fields.get("inferenceConfig"))
     extra = _present(fields.get("additionalModelRequestFields"))
     tools, tool_required = _tools(_present(fields.get("toolConfig")))
-    turns = _turns(fields)
-    blocks = converse_blocks(fields)
-    if blocks and model.cache_min_tokens is None:
-        raise Refusal("AccessDeniedException", _NO_CACHING)
     return ChatRequest(
-        turns=turns,
+        turns=_turns(fields),
         system="\n".join(filter(None, (_block_text(block, "system") for block in fields.get("system", ())))),
         max_tokens=settings.get("maxTokens"),
         temperature=settings.get("temperature"),
@@ -55,7 +42,7 @@ def parse(body: object, model: ServedModel) -> ChatRequest:
         schema=_answer_schema(_present(fields.get("outputConfig"))),
         tools=tools,
         tool_required=tool_required,
-        blocks=blocks,
+        blocks=converse_blocks(fields),
     )
 
 
@@ -179,50 +166,9 @@ def _turns(fields: Mapping[str, Any]) -> tuple[Turn, ...]:
             )
         turns.append(Turn(message["role"], _message_text(message["content"], number, "toolConfig" in fields)))
     contents = [message["content"] for message in messages]
-    _check_documents(contents)
-    _check_tool_results(contents)
+    check_documents(contents)
+    check_tool_results(contents)
     return tuple(turns)
-
-
-def _check_tool_results(contents: Sequence[Iterable[Mapping[str, Any]]]) -> None:
-    """Refuse a message that does not answer the tool calls of the one before it, and those alone."""
-    asked: set[str] = set()
-    for number, blocks in enumerate(contents):
-        where = f"messages.{number}.content"
-        results = [block["toolResult"] for block in blocks if block.get("toolResult")]
-        for place, result in enumerate(results):
-            if not result["content"] and result.get("status") == "error":
-                raise invalid(
-                    f"The content field at {where}.{place}.toolResult cannot be empty when status value is error."
-                )
-        if len(results) > len(asked):
-            raise invalid(
-                f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
-            )
-        if missing := sorted(asked - {result["toolUseId"] for result in results}):
-            raise invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
-        asked = {block["toolUse"]["toolUseId"] for block in blocks if block.get("toolUse")}
-
-
-def _check_documents(contents: Iterable[Iterable[Mapping[str, Any]]]) -> None:
-    """Refuse documents with a name that Bedrock does not take, or without a text beside them."""
-    earlier: set[str] = set()
-    for blocks in contents:
-        names = [block["document"]["name"] for block in blocks if block.get("document")]
-        if names and not any(block.get("text") for block in blocks):
-            raise invalid("A text block must be included when using documents.")
-        for name in names:
-            if not _DOCUMENT_NAME.fullmatch(name):
-                raise invalid(
-                    "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, "
-                    "parentheses, and square brackets. The name can't contain more than one consecutive whitespace "
-                    "character. Check that the file name conforms to these restrictions and retry your request."
-                )
-            if name in earlier:
-                raise invalid(
-                    "Messages can't contain duplicate document names. Rename the document and retry your request."
-                )
-            earlier.add(name)
 
 
 def _message_text(blocks: Iterable[Mapping[str, Any]], number: int, has_tools: bool) -> str:

@@ -21,7 +21,7 @@ class LocalBedrock:
         self.url = url
 
     def script(self, **script: Any) -> None:
-        """Set what the scripted model answers (`agentflow.local.scripted`): with no argument it echoes."""
+        """Set what the scripted model answers (`agentflow.local.script`): with no argument it echoes."""
         self._set(script=script)
 
     def faults(self, *rules: Mapping[str, Any], seed: int = 0) -> None:

@@ -16,6 +16,7 @@ from agentflow.local.errors import Refusal, invalid
 from agentflow.local.facts import ServedModels, bare_name
 from agentflow.local.job_files import JobFiles, Record, WrongInputError
 from agentflow.local.quotas import Reservation
+from agentflow.local.refusals import DAMAGE
 from agentflow.local.region import Region
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ class JobRunner:
         try:
             line["modelOutput"] = await self._answer(job, record)
             job.counts["successRecordCount"] += 1
-        except Refusal as refusal:
-            line["error"] = {"errorCode": refusal.status, "errorMessage": refusal.message}
+        except Exception as error:  # noqa: BLE001 - whatever breaks one record, the others are answered
+            status, message = (error.status, error.message) if isinstance(error, Refusal) else (500, DAMAGE)
+            line["error"] = {"errorCode": status, "errorMessage": message}
             job.counts["errorRecordCount"] += 1
         job.counts["processedRecordCount"] += 1
         return line

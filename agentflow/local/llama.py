@@ -19,7 +19,7 @@ from typing import Any
 
 from agentflow.local.chat import Begin, ChatRequest, Finish, Items, Piece, StopReason
 from agentflow.local.errors import TOO_LONG, LocalEndpointError, Refusal, invalid, missing_package
-from agentflow.local.tool_calls import as_blocks, grammar, told_of_tools
+from agentflow.local.tool_calls import as_blocks, bound_schema, grammar, told_of_tools
 
 # Figures to tune, in one place.
 SLOTS = 4  # answers computed at once; the others queue
@@ -197,8 +197,8 @@ def _chat_body(request: ChatRequest) -> Mapping[str, Any]:
     }
     if request.seed is not None:
         body["seed"] = request.seed % _SEEDS
-    if request.answer_schema is not None:
-        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": request.answer_schema}}
+    if (schema := bound_schema(request)) is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
     elif bound := grammar(request):
         body["grammar"] = bound
     return body

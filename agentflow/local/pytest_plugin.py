@@ -20,7 +20,7 @@ The fixture `bedrock` is a Bedrock endpoint on this machine, which AgentFlow fin
         ...
 
 - ``bedrock.url``: for any other client; ``bedrock.client`` is boto3's.
-- ``bedrock.script(...)``: what it answers (`agentflow.local.scripted`); until then it echoes.
+- ``bedrock.script(...)``: what it answers (`agentflow.local.script`); until then it echoes.
 - ``bedrock.faults(...)``, ``bedrock.quotas(...)``: what goes wrong (`agentflow.local.fault_script`).
 - ``bedrock.stats()``: requests, answers, refusals, billed tokens, duplicates (`agentflow.local.stats`).
 - ``bedrock.clock``: ``advance(seconds)``, ``stop()``, ``start()``, ``now()``.

@@ -242,6 +242,8 @@ class Endpoint:
             refusal = invalid(
                 f"1 validation error detected: Value at 'body' failed to satisfy constraint: {constraint}"
             )
+        except RecursionError:  # a schema may be as deep as JSON can be
+            refusal = invalid("The request is nested too deeply.")
         except web.HTTPException:  # no such path, or another method
             refusal = Refusal("UnknownOperationException", "Unknown operation")
         except Exception as error:  # noqa: BLE001 - whatever breaks one request, the server stays up

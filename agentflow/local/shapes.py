@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,6 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "double": (int, float),
     "boolean": (bool,),
 }
-_PARAMETER_TYPES: dict[str, Callable[[str], Any]] = {"integer": int, "timestamp": datetime.fromisoformat}
 _INT32_MAX = 2**31 - 1
 _SHOWN_CHARACTERS = 100
 
@@ -53,6 +52,7 @@ def parameters(given: Mapping[str, str], operation: str, service: str) -> Mappin
     Refusal
         ``ValidationException`` with every broken constraint.
     """
+    types: Mapping[str, Callable[[str], Any]] = {"integer": int, "timestamp": _moment}
     found: dict[str, Any] = {}
     problems: list[str] = []
     for name, shape in service_model(service).operation_model(operation).input_shape.members.items():
@@ -60,7 +60,7 @@ def parameters(given: Mapping[str, str], operation: str, service: str) -> Mappin
         if text is None:
             continue
         try:
-            found[name] = _PARAMETER_TYPES.get(shape.type_name, str)(text)
+            found[name] = types.get(shape.type_name, str)(text)
         except ValueError:
             problems.append(_problem(text, name, f"Member must be a {shape.type_name}"))
         else:
@@ -68,6 +68,11 @@ def parameters(given: Mapping[str, str], operation: str, service: str) -> Mappin
                 _check(found[name], shape, name, problems)
     _refuse(problems)
     return found
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @cache

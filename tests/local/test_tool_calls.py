@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentflow.local.answers import Answer, collect
 from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Items, Piece, StopReason, Tool
+from agentflow.local.scripted import smallest_instance
 from agentflow.local.tool_calls import CALL_MARK, as_blocks
 from tests.endpoint import HAIKU, Endpoint, user
 
@@ -58,6 +59,44 @@ def test_a_call_that_was_cut_is_no_malformed_call(size: int, cuts: list[int]) ->
     answer = understood(whole[:size], cuts, StopReason.MAX_TOKENS)
     assert [block.kind for block, _ in answer.blocks] == ["text"]
     assert answer.finish.reason == StopReason.MAX_TOKENS
+
+
+@pytest.mark.parametrize(
+    "written", ["[1]", '{"name": "rocket", "input": {}}', '{"name": [], "input": 1}', '{"input": {}}']
+)
+def test_what_no_grammar_has_bound_is_said_to_be_malformed(written: str) -> None:
+    answer = understood(CALL_MARK + written, [])
+    assert (answer.blocks, answer.finish.reason) == (((Block(), written),), StopReason.MALFORMED_TOOL_USE)
+
+
+def test_the_references_of_a_tools_schema_hold_within_a_choice_of_tools() -> None:
+    city = {"type": "object", "properties": {"near": {"$ref": "#"}, "name": {"$ref": "#/$defs/Name"}}}
+    tool = Tool("weather", {**city, "required": ["name"], "$defs": {"Name": {"enum": ["Oslo"]}}})
+    schema = ChatRequest((), tools=(Tool("time", {"type": "object"}), tool)).call_schema
+    moved = schema["$defs"]["tool_1"]["properties"]
+    assert moved == {"near": {"$ref": "#/$defs/tool_1"}, "name": {"$ref": "#/$defs/tool_1/$defs/Name"}}
+    assert smallest_instance({**schema, "anyOf": schema["anyOf"][1:]}) == {"name": "weather", "input": {"name": "Oslo"}}
+
+
+@pytest.mark.parametrize("choice", [{"any": {}}, {"tool": {"name": "book"}}])
+def test_the_small_model_calls_tools_with_any_schema(small_model: Endpoint, choice: dict[str, Any]) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "guest": {"$ref": "#/$defs/Guest"},
+            "days": {"type": "array", "uniqueItems": True, "maxItems": 2},
+        },
+        "required": ["guest"],
+        "additionalProperties": False,
+        "$defs": {"Guest": {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}},
+    }
+    book = {"toolSpec": {"name": "book", "inputSchema": {"json": schema}}}
+    tools = {"tools": [book, {"toolSpec": {**SPEC["toolSpec"], "name": "never"}}], "toolChoice": choice}
+    answer = small_model.say("Book a room.", toolConfig=tools, inferenceConfig={"temperature": 0.0, "maxTokens": 300})
+    assert answer["stopReason"] in ("tool_use", "max_tokens")
+    if answer["stopReason"] == "tool_use":
+        call = answer["output"]["message"]["content"][0]["toolUse"]
+        assert call["name"] == "never" or isinstance(call["input"]["guest"]["age"], int)
 
 
 @pytest.mark.parametrize("prompt", ["Hello!", "What is the weather in Paris?", "Call weather.", "<tool_call>", "{"])

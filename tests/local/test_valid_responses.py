@@ -45,7 +45,7 @@ QUOTAS = "ServiceQuotasV20190624"
         ("service-quotas", "ListServiceQuotas", "/", {"ServiceCode": "bedrock"}),
         ("service-quotas", "ListAWSDefaultServiceQuotas", "/", {"ServiceCode": "bedrock"}),
         ("bedrock", "CreateModelInvocationJob", "/model-invocation-job", JOB),
-        ("bedrock", "ListModelInvocationJobs", "/model-invocation-jobs", None),
+        ("bedrock", "ListModelInvocationJobs", "/model-invocation-jobs?submitTimeAfter=2026-11-25T00:00:00", None),
     ],
 )
 def test_a_response_is_valid(
@@ -105,6 +105,7 @@ def test_an_error_in_a_stream_is_a_valid_event(scripted: Endpoint, code: str) ->
         ("bedrock", "CreateModelInvocationJob", "/model-invocation-job", {**JOB, "modelId": "no.such"}),
         ("bedrock", "GetModelInvocationJob", "/model-invocation-job/abcdefghij01", None),
         ("bedrock", "ListModelInvocationJobs", "/model-invocation-jobs?statusEquals=Bored", None),
+        ("bedrock", "ListModelInvocationJobs", "/model-invocation-jobs?submitTimeAfter=noon", None),
         ("bedrock", "StopModelInvocationJob", "/model-invocation-job/abcdefghij01/stop", None),
     ],
 )
