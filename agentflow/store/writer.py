@@ -301,10 +301,10 @@ class Writer:
 
     def _fail(self, problem: JournalError) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
+        for live in self._concerned():  # before those who wait go on: the run may end at once
+            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
         for group in self._groups:
             group.answer(durable=False, patient=False)
-        for live in self._concerned():
-            live.tell(f"{problem.what} Until it can, this run is kept in memory only. {problem.fix}")
 
     def _concerned(self) -> dict[LiveRun, None]:
         """Return the runs that go on, or have something to be written."""
