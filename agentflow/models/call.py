@@ -136,15 +136,16 @@ class Call:
     @cached_property
     def key(self) -> str:
         """What tells this request from every other one, whichever region it is sent to."""
-        return converse.request_key(self.resolved.name, self._body())
+        return converse.request_key(self.resolved.name, self._body)
 
+    @cached_property
     def _body(self) -> dict[str, Any]:
         return converse.request_body(self.request, self.resolved.spec)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of boto3's operation."""
         labels = self.scope.run.labels(self.scope) if self.scope else {}
-        return {"modelId": self.resolved.model_id, **self._body(), **converse.request_metadata(labels)}
+        return {"modelId": self.resolved.model_id, **self._body, **converse.request_metadata(labels)}
 
     def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
         """Return what the caller gets."""
