@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from agentflow.core.backtest import Backtest
     from agentflow.core.budget import budget
     from agentflow.core.config import AgentConfig, WorkflowConfig
-    from agentflow.core.content import Attachment
+    from agentflow.core.content import Attachment, CachePoint
     from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunInterrupted, WorkflowError
     from agentflow.core.explain import Explanation
     from agentflow.core.history import cache, get_run, prune_cache, prune_runs, resume, runs
+    from agentflow.core.model import Guardrail, Turn
     from agentflow.core.portal import RunHandle
     from agentflow.core.quote import Quote
     from agentflow.core.result import RunResult
@@ -42,7 +43,9 @@ _PUBLIC = {
     "Attachment": "agentflow.core.content",
     "Backtest": "agentflow.core.backtest",
     "BedrockClient": "agentflow.models.bedrock_client",
+    "CachePoint": "agentflow.core.content",
     "Explanation": "agentflow.core.explain",
+    "Guardrail": "agentflow.core.model",
     "ModelType": "agentflow.models.catalog",
     "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
@@ -50,6 +53,7 @@ _PUBLIC = {
     "RunResult": "agentflow.core.result",
     "SimpleAgent": "agentflow.core.agent",
     "Step": "agentflow.core.step",
+    "Turn": "agentflow.core.model",
     "Workflow": "agentflow.core.workflow",
     "WorkflowConfig": "agentflow.core.config",
     "WorkflowError": "agentflow.core.errors",
@@ -72,7 +76,9 @@ __all__ = [
     "Backtest",
     "BedrockClient",
     "BudgetExceeded",
+    "CachePoint",
     "Explanation",
+    "Guardrail",
     "ModelType",
     "Quote",
     "RunHandle",
@@ -80,6 +86,7 @@ __all__ = [
     "RunResult",
     "SimpleAgent",
     "Step",
+    "Turn",
     "Workflow",
     "WorkflowConfig",
     "WorkflowError",

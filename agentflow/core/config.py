@@ -120,6 +120,9 @@ class AgentConfig(_Config):
         (`core/output_types.py`), such as ``"urgent: bool, product: str"``; None gives text.
     output_retries : how many times the model is asked again where its answer does not fit `output_type`.
     tools : Python functions that the model may have called; their signatures and docstrings are what it knows of them.
+        Those of one answer run at the same time, sync ones on threads. What a tool raises goes to the model. Results
+        are in the run's `tools_frame()` and in its journal, from which a resume takes them: no tool that has given a
+        result acts twice in a run. Answers from the cache call the tools again.
     max_tool_rounds : the most answers in a row that may ask for tools.
     cache_prompt : have Bedrock keep what is the same in all of the agent's requests for so long, `5m` or `1h` after its
         last use; None has nothing kept. Worth it for long texts that are sent often: keeping costs a quarter more, or

@@ -114,7 +114,7 @@ class Request:
     latency: Latency | None = None
     effort: str | None = None
     extra_fields: Mapping[str, Any] | None = None
-    response_fields: Sequence[str] = ()
+    response_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_content(self.prompt)

@@ -456,7 +456,8 @@ class Workflow:
         """Go on with a run that was stopped, also in another process that has built the same workflow.
 
         Finished steps are taken from the journal, Python steps among them; of the others, only calls that were not
-        answered are sent. A run that has ended well is returned as it is.
+        answered are sent, and tools that gave a result before give the same: they may have side effects. A run that has
+        ended well is returned as it is.
 
         Parameters
         ----------

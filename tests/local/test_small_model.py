@@ -91,9 +91,7 @@ def test_more_calls_than_slots_queue_and_are_all_served(small_model: Endpoint) -
 
 
 async def test_it_gives_structured_output(small_model: Endpoint) -> None:
-    config = AgentConfig(
-        name="c", output_type="urgent: bool, area: 'billing' | 'login', words: list[str]", max_tokens=400
-    )
+    config = AgentConfig(name="c", output_type="area: 'billing' | 'login', urgent: bool", temperature=0, max_tokens=60)
     agent = SimpleAgent(config, BedrockClient(endpoint_url=small_model.url), prompt_template="Classify: {ticket}")
     output = await agent.run({"ticket": "I cannot log in, help at once!"})
     assert type(output.urgent) is bool

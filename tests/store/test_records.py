@@ -94,5 +94,5 @@ def test_bytes_are_kept_by_their_hash_only() -> None:
     request = Request(("look:", Attachment("image", "png", picture)), turns=(Turn("user", "hello"),))
     data = plain(request)
     assert data["prompt"][1]["data"] == {"sha256": hashlib.sha256(picture).hexdigest(), "bytes": 4000}
-    assert data["turns"] == [{"role": "user", "text": "hello"}]
+    assert data["turns"] == [{"role": "user", "content": "hello"}]
     assert "PNG" not in json.dumps(data)
