@@ -1,7 +1,7 @@
 """Events, requests, replies and errors as JSON, and back.
 
-They are written by their fields, whatever these are, so that a new field needs no change here. Reading leaves out
-fields that it does not know, and fills those that an older AgentFlow did not write.
+They are written by their fields, whatever these are, so that a new field needs no change here; one of a request or a
+reply that has its default is left out. Reading leaves out fields that it does not know, and fills missing ones.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
     kind: Any = type(value)
     if kind in _ATOMS:
         return value
-    if names := _names(kind):
-        return {name: plain(getattr(value, name)) for name in names}
+    if fields := _defaults(kind):
+        return {name: plain(part) for name, default in fields if (part := getattr(value, name)) is not default}
     if kind is datetime:
         return value.isoformat()
     if kind is tuple:
@@ -129,6 +129,12 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
 def _names(kind: type) -> tuple[str, ...]:
     """Return the fields of a dataclass; none for other classes."""
     return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a dataclass, each with its default, which need not be written; none for other classes."""
+    return tuple((field.name, field.default) for field in dataclasses.fields(kind)) if _names(kind) else ()
 
 
 def read(kind: type[T], data: Mapping[str, Any]) -> T:
