@@ -48,6 +48,9 @@ REFUSALS: dict[str, tuple[int, type[ModelCallError]]] = {
     "InvalidSignatureException": (403, errors.CredentialsError),
     "SerializationException": (400, errors.InvalidRequestError),
     "UnknownOperationException": (404, errors.EndpointError),
+    "ConflictException": (400, errors.InvalidRequestError),
+    "InvalidPaginationTokenException": (400, errors.InvalidRequestError),
+    "NoSuchResourceException": (400, errors.ModelNotFoundError),
     "": (502, errors.ServiceError),
 }
 
@@ -247,6 +250,7 @@ def test_an_endpoint_that_falls_silent_is_a_timeout(
     streams: bool, mid: bool, failing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentflow.models.transport.READ_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setenv("BEDROCK_STREAM_IDLE_SECONDS", "0.3")
     gone = threading.Event()
 
     def silent(handler: _Handler) -> None:
