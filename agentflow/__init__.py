@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
+    from agentflow.models.quotas import Quota
     from agentflow.notebook.magics import load_ipython_extension
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ _PUBLIC = {
     "BedrockClient": "agentflow.models.bedrock_client",
     "Explanation": "agentflow.core.explain",
     "ModelType": "agentflow.models.catalog",
+    "Quota": "agentflow.models.quotas",
     "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
@@ -71,6 +73,7 @@ __all__ = [
     "BudgetExceeded",
     "Explanation",
     "ModelType",
+    "Quota",
     "Quote",
     "RunHandle",
     "RunInterrupted",
@@ -110,6 +113,7 @@ ports.connect(
     explanation_html="agentflow.views.explanation:explanation_html",
     quote_frame="agentflow.views.frames:quote_frame",
     quote_text="agentflow.views.quote_text:quote_text",
+    quota_report_frame="agentflow.views.frames:quota_report_frame",
     quote_html="agentflow.views.quote_html:quote_html",
 )
 

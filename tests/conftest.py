@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from agentflow.models.failover import breakers
+from agentflow.models.limits import lanes
+from agentflow.models.retries import retry_budget
 from agentflow.utils.env import VARIABLES
 from tests.endpoint import Endpoint, running
 
@@ -35,3 +38,11 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learned() -> None:
+    """Keep what one test learned of quotas and regions out of the others."""
+    lanes.reset()
+    breakers.reset()
+    retry_budget.reset()

@@ -25,7 +25,14 @@ T = TypeVar("T")
 _KINDS = ("agent", "function", "object", "workflow")
 _OF_AN_AGENT = ("prompt_template", "examples", "client")
 _WIRING = ("inputs", "depends_on", "when", "map_over", "optional", "timeout_seconds")
-_CLIENT: Mapping[str, type] = {"region_name": str, "endpoint_url": str, "profile_name": str, "max_connections": int}
+_CLIENT: Mapping[str, type] = {
+    "region_name": str,
+    "endpoint_url": str,
+    "profile_name": str,
+    "max_connections": int,
+    "regions": list,
+    "fallback_model": str,
+}
 _INPUT = ("step", "value", "file", "bytes")
 
 
@@ -45,7 +52,7 @@ class DefinitionReader:
     files: tuple[Path, ...] = ()
     where: str = ""
     problems: list[str] = field(default_factory=list)
-    clients: dict[tuple[tuple[str, Any], ...], Model | None] = field(default_factory=dict)
+    clients: dict[str, Model | None] = field(default_factory=dict)
 
     def workflow(self, data: Any) -> Workflow | None:
         """Read a workflow."""
@@ -121,7 +128,7 @@ class DefinitionReader:
                 return None
         if self.bedrock_client is not None or not given:
             return None
-        key = tuple(sorted(given.items()))
+        key = repr(sorted(given.items()))
         if key not in self.clients:
             self.clients[key] = self._try(lambda: ports.load("model_client")(**given))
         return self.clients[key]

@@ -46,7 +46,7 @@ class Recording:
         self.reuse: Reuse | None = parent.run.reuse if parent else None
         self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
         self._taps = taps
-        self._parent = parent
+        self.parent = parent
 
     def emit(self, event: Event, encoded: Encoded | None = None) -> None:
         """Put an event into the run's stream. Any thread may call it.
@@ -55,8 +55,8 @@ class Recording:
         ----------
         encoded : the output of a `StepFinished`, as the journal keeps it.
         """
-        if self._parent is not None:
-            self._parent.run.emit(NestedEvent(self._parent.step_id, self._parent.item, event), encoded)
+        if self.parent is not None:
+            self.parent.run.emit(NestedEvent(self.parent.step_id, self.parent.item, event), encoded)
             return
         self.result.apply(event)
         if self.journal is not None:
@@ -66,7 +66,7 @@ class Recording:
 
     def direct_emit(self) -> Callable[[Event], None]:
         """Return the shortest way for events: into the result alone, where nobody else takes them in."""
-        is_plain = self.journal is None and self._parent is None and not self._taps
+        is_plain = self.journal is None and self.parent is None and not self._taps
         return self.result.apply if is_plain else self.emit
 
     @property
@@ -103,8 +103,8 @@ class Recording:
 
     def warn(self, sentence: str) -> None:
         """Say something that went wrong beside the steps, in the result of the run that people see."""
-        if self._parent is not None:
-            self._parent.run.warn(sentence)
+        if self.parent is not None:
+            self.parent.run.warn(sentence)
         else:
             self.result.warnings.append(sentence)
 
@@ -122,7 +122,7 @@ class Recording:
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers."""
-        if self.journal is not None and self._parent is None:
+        if self.journal is not None and self.parent is None:
             self.journal.close()
 
     def read_output(self, step_id: str, item: int | None) -> Any:

@@ -38,7 +38,7 @@ class Transport:
 
     def __init__(self, target: Target) -> None:
         self.pool = DaemonPool(target.max_connections, "agentflow-bedrock")
-        self._target = target
+        self.target = target
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)  # a child must not write into its parent's connections
@@ -60,7 +60,7 @@ class Transport:
         """
         with self._lock:
             if self._client is None:
-                if self._target.endpoint_url == LOCAL:
+                if self.target.endpoint_url == LOCAL:
                     from agentflow.local.launch import local_endpoint_url
 
                     self.endpoint_url = local_endpoint_url()
@@ -72,6 +72,12 @@ class Transport:
         with self._lock:
             self._client = None
 
+    def quotas_client(self) -> Any:
+        """Return a new client of Service Quotas, with the same credentials and region. Blocks: call it on a thread."""
+        return _session(existing_profile(self.target.profile)).create_client(
+            "service-quotas", region_name=self.target.region
+        )
+
     def _new_client(self, url: str | None) -> Any:
         import botocore.session
         from botocore.config import Config
@@ -82,7 +88,7 @@ class Transport:
         config = Config(
             # One request an attempt: the retries are ours, and each is seen as an attempt in the tables.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=self._target.max_connections,
+            max_pool_connections=self.target.max_connections,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
             tcp_keepalive=True,
@@ -92,13 +98,13 @@ class Transport:
         )
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
         try:
-            return _session(existing_profile(self._target.profile)).create_client(
-                "bedrock-runtime", region_name=self._target.region, endpoint_url=url, config=config, **keys
+            return _session(existing_profile(self.target.profile)).create_client(
+                "bedrock-runtime", region_name=self.target.region, endpoint_url=url, config=config, **keys
             )
         except botocore.exceptions.ProfileNotFound as error:
             known = ", ".join(botocore.session.Session().available_profiles) or "none"
             raise CredentialsError(
-                f"There is no AWS profile {self._target.profile!r}.",
+                f"There is no AWS profile {self.target.profile!r}.",
                 fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
             ) from error
 

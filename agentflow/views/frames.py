@@ -26,7 +26,19 @@ _DTYPE_BY_UNIT = {
     "yes or no": "boolean",
     "": "string",
 }
-_COUNTS = {"calls", "steps", "finished_steps", "pid", "attempt", "http_status", "size_bytes", "hits"}
+_COUNTS = {
+    "calls",
+    "steps",
+    "finished_steps",
+    "pid",
+    "attempt",
+    "http_status",
+    "size_bytes",
+    "hits",
+    "in_flight",
+    "waiting",
+    "throttled",
+}
 _RUN_COLUMNS = (
     "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
     "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
@@ -37,7 +49,7 @@ _ANSWER_COLUMNS = (
 )  # fmt: skip
 _ATTEMPT_COLUMNS = (
     "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
-    "region", "request_id", "model_id",
+    "region", "reason", "request_id", "model_id",
 )  # fmt: skip
 _BACKTEST_COLUMNS = (
     "run_id", "item", "step", "before_status", "status", "changed", "before", "after", "before_cost_usd", "cost_usd",
@@ -87,7 +99,8 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
             "error_code": attempt.error_code,
             "http_status": attempt.http_status,
             "wait_ms": attempt.wait_ms,
-            "region": row.replies[-1].region if row.replies else None,
+            "region": attempt.region or (row.replies[-1].region if row.replies else None),
+            "reason": attempt.reason or None,
             "request_id": attempt.request_id,
             "model_id": row.model_id,
         }
@@ -95,6 +108,11 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
         for attempt in row.attempts
     ]
     return _frame(_ATTEMPT_COLUMNS, records)
+
+
+def quota_report_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return one row a region and model, as a report of quotas lists them; types and units as in `steps_frame`."""
+    return _frame(columns, records)
 
 
 def backtest_frame(backtest: Backtest) -> pd.DataFrame:
