@@ -148,6 +148,8 @@ class Call:
         route, target, request = self.route, self.target, self.request
         link = route.link
         asked = Asked(self.scope, target.input_tokens, request.max_tokens, route.connections, self._deadline)
+        if not link.is_open:  # what this takes is no part of the turn
+            await link.pool.run(link.client)
         async with target.lane.turn(asked) as turn:
             self.queue_ms += turn.queued_ms
             sending = _Sending(self, send, turn)
@@ -286,7 +288,7 @@ class _Sending:
             if held:
                 held.settle(Decimal(0))
             raise _GivenUp
-        self._turn.was_sent = True
+        self._turn.sending()
         self.sent = time.perf_counter()
         try:
             answered = self._send(boto_client, call.arguments())

@@ -245,7 +245,7 @@ class Turn:
     ----------
     tokens : what is reserved.
     asked_at, let_in_at : by the lane's clock.
-    was_sent : set by whoever sends it.
+    was_sent : whether it was.
     """
 
     def __init__(self, lane: Lane, asked: Asked) -> None:
@@ -312,6 +312,14 @@ class Turn:
         with self._lane._lock:
             self.release()
             self._lane._pump()
+
+    def sending(self) -> None:
+        """Take in that the request is sent now."""
+        lane = self._lane
+        with lane._lock:
+            self.was_sent, now = True, lane._clock()
+            lane.requests.sent(1, self.let_in_at, now)
+            lane.tokens.sent(self.tokens, self.let_in_at, now)
 
     def answered(self, usage: Usage, step: str | None) -> None:
         """Settle at what the request took: input, cache writes, and the answer times the model's burndown."""

@@ -16,7 +16,8 @@ from collections import deque
 WINDOW_SECONDS = 1.0  # what was sent in this time, less what of it was refused, is the first guess of an unknown rate
 LEARNED_BURST_SECONDS = 1.0  # what an idle bucket saves up, in seconds of its rate
 KEEP_OF_GUESS = 0.9  # of the first guess
-KEEP_AT_REFUSAL = 0.85  # of the rate, at most once for each round trip
+KEEP_AT_REFUSAL = 0.85  # of the rate
+CUT_SECONDS = 0.25  # what was let in so soon after a cut says nothing of the new rate: the bucket there is still empty
 KEEP_AT_REFUSAL_AGAIN = 0.5  # where nothing was answered since the last cut
 SLOWEST_SECONDS = 20.0  # for one request, however often it is refused
 GROWTH_PER_ANSWER = 0.0025  # of the rate at the last cut
@@ -73,9 +74,15 @@ class Pace:
         return missing / self.rate if missing > full * _CLOSE_ENOUGH else 0.0
 
     def take(self, amount: float, now: float) -> None:
-        """Send an amount."""
+        """Let an amount in."""
         if self.balance(now) is not None:
             self._balance -= amount
+
+    def sent(self, amount: float, let_in_at: float, now: float) -> None:
+        """Take in that an amount is sent now, which may be later than it was let in."""
+        if self.rate is not None:
+            if let_in_at <= self._learned_at:
+                self._guess += amount
             return
         self._sent.append((now, amount))
         while self._sent[0][0] < now - WINDOW_SECONDS:
@@ -86,9 +93,9 @@ class Pace:
         if self.rate is not None:
             self._balance = min(self._balance + amount, self.rate * self._burst_seconds)
 
-    def answered(self, sent_at: float, now: float, *, waited: bool) -> None:
+    def answered(self, let_in_at: float, now: float, *, waited: bool) -> None:
         """Take in an answer; the rate grows a little where the pace was what its request had to wait for."""
-        if sent_at >= self._cut_at:
+        if let_in_at >= self._cut_at:
             self._answered_since_cut = True
         if self.rate is None or not waited or self.rate == self.known:
             return
@@ -97,21 +104,22 @@ class Pace:
         self.balance(now)
         self.rate = min(self.rate + growth * self._rate_at_cut, self.known or float("inf"))
 
-    def refused(self, amount: float, sent_at: float, now: float) -> None:
+    def refused(self, amount: float, let_in_at: float, now: float) -> None:
         """Take in a refusal: the bucket is empty, and the rate was too high.
 
         The first one ends an open pace. The others of the same burst tell how much of it was too much; after that the
-        rate is cut by refusals of what was sent at the rate of the last cut only.
+        rate is cut by refusals of what was let in at the rate of the last cut only.
         """
         if self.balance(now) is None:
             self._learned_at = now
             self._guess = sum(sent for at, sent in self._sent if at >= now - WINDOW_SECONDS)
             self._sent.clear()
             self._filled_at = now
-        if sent_at <= self._learned_at:
+        if let_in_at <= self._learned_at:
             self._guess -= amount
-            self.rate = max(KEEP_OF_GUESS * self._guess, amount / WINDOW_SECONDS)
-        elif sent_at >= self._cut_at and self.rate is not None:
+            seconds = WINDOW_SECONDS + now - self._learned_at
+            self.rate = max(KEEP_OF_GUESS * self._guess / seconds, amount / WINDOW_SECONDS)
+        elif let_in_at >= self._cut_at + CUT_SECONDS and self.rate is not None:
             self.rate *= KEEP_AT_REFUSAL if self._answered_since_cut else KEEP_AT_REFUSAL_AGAIN
             self.rate = max(self.rate, amount / SLOWEST_SECONDS)
         else:

@@ -67,6 +67,11 @@ class Transport:
                 self._client = self._new_client(self.endpoint_url)
             return self._client
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `client` has one, and does not block."""
+        return self._client is not None
+
     def reconnect(self) -> None:
         """Look for the endpoint anew at the next call: a local one that has died is started again."""
         with self._lock:
