@@ -115,6 +115,7 @@ class Pace:
             self._guess = sum(sent for at, sent in self._sent if at >= now - WINDOW_SECONDS)
             self._sent.clear()
             self._filled_at = now
+        self._balance = min(self._balance, 0.0)
         if let_in_at <= self._learned_at:
             self._guess -= amount
             seconds = WINDOW_SECONDS + now - self._learned_at
@@ -124,7 +125,6 @@ class Pace:
             self.rate = max(self.rate, amount / SLOWEST_SECONDS)
         else:
             return
-        self._balance = min(self._balance, 0.0)
         self._rate_at_cut = self.rate
         self._cut_at = now
         self._answered_since_cut = False
