@@ -136,7 +136,7 @@ class Call:
 
     def _choose(self) -> None:
         """Choose the region of the next attempt."""
-        if len(self._targets) > 1:
+        if len(self._targets) > 1 or self.target is not self._targets[0]:
             after = (self.route.region, self._failed) if self._failed else None
             position, why = choose(self._targets, after=after)
             self.target = self._targets[position]

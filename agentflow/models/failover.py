@@ -37,6 +37,7 @@ class Breaker:
         self._failures = 0
         self._rest_seconds = FIRST_REST_SECONDS
         self._rests_until: float | None = None  # None: in service
+        self._is_probed = False
 
     @property
     def is_open(self) -> bool:
@@ -47,6 +48,7 @@ class Breaker:
         """Take in that a request goes there; where the region was out of service it is the probe, and the only one."""
         with self._lock:
             if self._rests_until is not None:
+                self._is_probed = True
                 self._rests_until = self._clock() + self._rest_seconds
 
     def ended(self, kind: FaultKind | None) -> None:
@@ -54,11 +56,13 @@ class Breaker:
         with self._lock:
             if kind not in _OF_THE_REGION:
                 self._failures, self._rests_until, self._rest_seconds = 0, None, FIRST_REST_SECONDS
+                self._is_probed = False
                 return
             self._failures += 1
-            if self._rests_until is not None:  # the probe failed
+            if self._is_probed:
                 self._rest_seconds = min(self._rest_seconds * 2, LONGEST_REST_SECONDS)
-            elif self._failures < FAILURES:
+                self._is_probed = False
+            elif self._failures != FAILURES:  # too few yet, or requests that were on their way when it was enough
                 return
             self._rests_until = self._clock() + self._rest_seconds
 

@@ -5,8 +5,8 @@ to wait until the bucket is full enough again. Nothing here waits or looks at a 
 in seconds.
 
 What AWS says of its own buckets is a rate for a minute, and no more: the numbers below are AgentFlow's choice. They
-keep a learned pace within some 5 % of the quota, at the price of about two refused requests in a hundred; a refused
-request costs nothing.
+keep a learned pace within some 10 % of the quota, at the price of a refused request every three seconds; those cost
+nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ KEEP_AT_REFUSAL = 0.85  # of the rate
 CUT_SECONDS = 0.25  # what was let in so soon after a cut says nothing of the new rate: the bucket there is still empty
 KEEP_AT_REFUSAL_AGAIN = 0.5  # where nothing was answered since the last cut
 SLOWEST_SECONDS = 20.0  # for one request, however often it is refused
-GROWTH_PER_ANSWER = 0.0025  # of the rate at the last cut
-GROWTH_PER_SECOND = 0.005  # likewise; so that a slow pace, which has few answers, recovers too
+GROWTH_PER_SECOND = 0.05  # of the rate, while requests wait for it
+MOST_GROWTH_PER_ANSWER = 0.1  # likewise, where answers are far apart
 _NEVER = float("-inf")
 _CLOSE_ENOUGH = 1e-9  # of a bucket, for the rounding of floats
 
@@ -49,7 +49,6 @@ class Pace:
         self._sent: deque[tuple[float, float]] = deque()  # of the window, while the pace is open
         self._learned_at = _NEVER
         self._cut_at = _NEVER
-        self._rate_at_cut = known or 0.0
         self._grown_at = _NEVER
         self._guess = 0.0
         self._answered_since_cut = True
@@ -99,10 +98,10 @@ class Pace:
             self._answered_since_cut = True
         if self.rate is None or not waited or self.rate == self.known:
             return
-        growth = GROWTH_PER_ANSWER + GROWTH_PER_SECOND * (now - max(self._grown_at, self._cut_at))
+        growth = GROWTH_PER_SECOND * (now - max(self._grown_at, self._cut_at))
         self._grown_at = now
         self.balance(now)
-        self.rate = min(self.rate + growth * self._rate_at_cut, self.known or float("inf"))
+        self.rate = min(self.rate * (1 + min(growth, MOST_GROWTH_PER_ANSWER)), self.known or float("inf"))
 
     def refused(self, amount: float, let_in_at: float, now: float) -> None:
         """Take in a refusal: the bucket is empty, and the rate was too high.
@@ -125,6 +124,5 @@ class Pace:
             self.rate = max(self.rate, amount / SLOWEST_SECONDS)
         else:
             return
-        self._rate_at_cut = self.rate
         self._cut_at = now
         self._answered_since_cut = False

@@ -12,10 +12,19 @@ from agentflow.core.model import ABANDONED
 from agentflow.core.quote import Quote, StepQuote
 from agentflow.core.result import RunResult, StepRow
 
-_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB", "_s": "s"}
+_UNIT_BY_ENDING = {
+    "_per_minute": "per minute",
+    "_ms": "ms",
+    "_usd": "USD",
+    "_tokens": "tokens",
+    "_at": "UTC",
+    "_mb": "MB",
+    "_s": "s",
+}
 _DTYPE_BY_UNIT = {
     "ms": "Float64",
     "s": "Float64",
+    "per minute": "Float64",
     "USD": "Float64",
     "tokens": "Int64",
     "attempts": "Int64",
