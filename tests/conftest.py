@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentflow.models.failover import breakers
-from agentflow.models.limits import lanes
+from agentflow.models.lanes import lanes
 from agentflow.models.retries import retry_budget
 from agentflow.utils.env import VARIABLES
 from tests.endpoint import Endpoint, running

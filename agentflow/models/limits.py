@@ -10,7 +10,6 @@ the first refusal; from then on its pace is learned (`models/pace.py`).
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections import OrderedDict, deque
@@ -23,13 +22,12 @@ from agentflow.core.events import StepScope
 from agentflow.core.model import Usage
 from agentflow.core.time_limit import outward, quota_wait
 from agentflow.models.pace import Pace
+from agentflow.models.quota_use import LastMinute, StepUse, UsageByStep
 from agentflow.models.quotas import Quota
-from agentflow.models.usage_by_step import StepUse, UsageByStep
 
 TOKENS_BURST_SECONDS = 60.0  # a quota of tokens is one for a minute, and Bedrock lets a whole prompt in at once
 REQUESTS_BURST_SECONDS = 0.9  # even requests are safe however AWS counts a minute; 0.1 s covers what arrives late
 SOONER_SECONDS = 0.001  # a timer is set anew only where that lets a request in so much earlier
-USED_SECONDS = 60  # of `Lane.used_last_minute`
 
 Source = Literal["given", "Service Quotas", "learned", "unknown"]
 
@@ -92,7 +90,7 @@ class Lane:
         self._lines: OrderedDict[str, deque[Turn]] = OrderedDict()  # run -> those that wait; the next run stands first
         self._connections: dict[int, int] = {}  # size of a client's pool -> in flight; one pool of each size has a lane
         self._timer: tuple[Turn, float] | None = None  # for whom, and when
-        self._used: deque[list[float]] = deque()  # [second, tokens]
+        self._used = LastMinute()
 
     def know(self, quota: Quota, source: Source) -> None:
         """Take in what the quota is; what somebody gave is not replaced by what Service Quotas says."""
@@ -138,8 +136,7 @@ class Lane:
     def used_last_minute(self) -> int:
         """Return the tokens that answers of the last minute took of the quota."""
         with self._lock:
-            self._forget_used(self._clock())
-            return int(sum(tokens for _, tokens in self._used))
+            return self._used.total(self._clock())
 
     def wasteful_step(self) -> StepUse | None:
         """Return the step whose `max_tokens` reserves most in vain; None where there is none."""
@@ -221,18 +218,6 @@ class Lane:
         with self._lock:
             self._timer = None
             self._pump()
-
-    def _note_used(self, tokens: int, now: float) -> None:
-        second = now // 1
-        if self._used and self._used[-1][0] == second:
-            self._used[-1][1] += tokens
-        else:
-            self._used.append([second, tokens])
-            self._forget_used(now)
-
-    def _forget_used(self, now: float) -> None:
-        while self._used and self._used[0][0] <= now - USED_SECONDS:
-            self._used.popleft()
 
 
 class Turn:
@@ -330,7 +315,7 @@ class Turn:
             for pace in (lane.requests, lane.tokens):
                 pace.answered(self.let_in_at, now, waited=self.waits_for_quota)
             self._settle(used)
-            lane._note_used(used, now)
+            lane._used.note(used, now)
             lane._steps.note(step, self.asked.max_tokens, usage.output_tokens)
             lane._pump()
 
@@ -400,33 +385,3 @@ def _root_run(scope: StepScope | None) -> str:
     """Return the run that a step belongs to in the end; calls outside of runs share one line."""
     scopes = tuple(outward(scope))
     return scopes[-1].run.result.run_id if scopes else ""
-
-
-class Lanes:
-    """All lanes of the process."""
-
-    def __init__(self) -> None:
-        self.reset()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.reset)  # those who wait are the parent's
-
-    def reset(self) -> None:
-        """Forget all that was learned."""
-        self._lock = threading.Lock()
-        self._lanes: dict[LaneKey, Lane] = {}
-
-    def lane(self, key: LaneKey, burndown: int) -> Lane:
-        """Return the lane of an account, region and model."""
-        with self._lock:
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = Lane(key, burndown)
-            return lane
-
-    def all(self) -> list[Lane]:
-        """Return the lanes in which something was asked, in that order."""
-        with self._lock:
-            return list(self._lanes.values())
-
-
-lanes = Lanes()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.models.limits import Lane, lanes
+from agentflow.models.lanes import lanes
+from agentflow.models.limits import Lane
 from agentflow.models.route import Route
 
 if TYPE_CHECKING:

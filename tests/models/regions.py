@@ -14,7 +14,7 @@ _REGION = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 
 
 class Regions:
-    """What each region, or model, refuses with: (status, code, message); None answers. `asked` are regions, in order."""
+    """What each region, or model, refuses with: (status, code, message); None answers. `asked` are regions."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -24,6 +24,10 @@ def regions() -> Iterator[Regions]:
         yield playing
 
 
+def is_open(breaker: Breaker) -> bool:
+    return breaker.is_open
+
+
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_probe_through() -> None:
     clock = [0.0]
     breaker = Breaker(clock=lambda: clock[0])
@@ -31,21 +35,21 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_probe_through() ->
         breaker.ended("capacity")
     breaker.ended(None)
     breaker.ended("network")
-    assert not breaker.is_open
+    assert not is_open(breaker)
     for _ in range(FAILURES):
         breaker.ended("timeout")
-    assert breaker.is_open
+    assert is_open(breaker)
     clock[0] = 10.0
-    assert not breaker.is_open
+    assert not is_open(breaker)
     breaker.begin()  # the probe
-    assert breaker.is_open
+    assert is_open(breaker)
     breaker.ended("capacity")
     clock[0] = 29.0
-    assert breaker.is_open  # twice as long
+    assert is_open(breaker)  # twice as long
     clock[0] = 30.0
     breaker.begin()
     breaker.ended(None)
-    assert not breaker.is_open
+    assert not is_open(breaker)
 
 
 def test_a_refusal_shows_that_a_region_works() -> None:
@@ -53,7 +57,7 @@ def test_a_refusal_shows_that_a_region_works() -> None:
     for _ in range(FAILURES):
         breaker.ended("capacity")
         breaker.ended("validation")
-    assert not breaker.is_open
+    assert not is_open(breaker)
 
 
 async def test_a_call_goes_on_in_another_region_and_its_attempts_say_why(regions: Regions) -> None:

@@ -1,4 +1,4 @@
-"""The pace: a known one is kept to, an unknown one is learned; against a bucket like Bedrock's, with a clock of its own."""
+"""The pace: a known one is kept to, an unknown one is learned; against a bucket like Bedrock's, with its own clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Bucket:
 
 def drive(pace: Pace, rate: float, seconds: float, *, in_flight: int = 64, latency: float = 0.05) -> tuple[int, int]:
     """Send as fast as the pace lets; return how many were answered, and how many refused."""
-    bucket, now, answered, refused, answers = Bucket(rate), 0.0, 0, 0, []
+    bucket, now, answered, refused = Bucket(rate), 0.0, 0, 0
+    answers: list[tuple[float, float]] = []
     while now < seconds:
         while answers and answers[0][0] <= now:
             at, let_in_at = answers.pop(0)

@@ -1,4 +1,7 @@
-"""How much of their `max_tokens` the steps use: what is reserved and not used keeps others waiting."""
+"""What was used of a quota: in the last minute, and by each step of its `max_tokens`.
+
+What a step reserves and does not use keeps others waiting.
+"""
 
 from __future__ import annotations
 
@@ -58,3 +61,27 @@ class UsageByStep:
         """Return the step that reserves most in vain; None where no smaller `max_tokens` would do."""
         uses = [use for use in list(self._steps.values()) if use.advised_max_tokens < use.max_tokens]
         return max(uses, key=lambda use: use.wasted_tokens, default=None)
+
+
+class LastMinute:
+    """The tokens of the last minute, by the second. The caller holds a lock."""
+
+    def __init__(self) -> None:
+        self._by_second: deque[tuple[float, int]] = deque()
+
+    def note(self, tokens: int, now: float) -> None:
+        """Take tokens in that were used now."""
+        second = now // 1
+        if self._by_second and self._by_second[-1][0] == second:
+            tokens += self._by_second.pop()[1]
+        self._by_second.append((second, tokens))
+        self._forget(now)
+
+    def total(self, now: float) -> int:
+        """Return the tokens of the last minute."""
+        self._forget(now)
+        return sum(tokens for _, tokens in self._by_second)
+
+    def _forget(self, now: float) -> None:
+        while self._by_second and self._by_second[0][0] <= now - 60:
+            self._by_second.popleft()
