@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
     from agentflow.models.choice import list_models, select_model
+    from agentflow.models.quotas import Quota
     from agentflow.notebook.magics import load_ipython_extension
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _PUBLIC = {
     "BedrockClient": "agentflow.models.bedrock_client",
     "Explanation": "agentflow.core.explain",
     "ModelType": "agentflow.models.catalog",
+    "Quota": "agentflow.models.quotas",
     "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
@@ -74,6 +76,7 @@ __all__ = [
     "BudgetExceeded",
     "Explanation",
     "ModelType",
+    "Quota",
     "Quote",
     "RunHandle",
     "RunInterrupted",
@@ -117,6 +120,7 @@ ports.connect(
     explanation_html="agentflow.views.explanation:explanation_html",
     quote_frame="agentflow.views.frames:quote_frame",
     quote_text="agentflow.views.quote_text:quote_text",
+    quota_report_frame="agentflow.views.frames:quota_report_frame",
     quote_html="agentflow.views.quote_html:quote_html",
 )
 
