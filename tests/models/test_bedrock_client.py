@@ -285,4 +285,5 @@ def test_every_known_error_names_model_region_and_fix() -> None:
         assert "{model_id}" in fault.what, fault
         assert "{region}" in fault.what, fault
         assert fault.fix, fault
+        assert fault.kind != "other", fault
     assert unknown.codes == unknown.wording == ""
