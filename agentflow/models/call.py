@@ -149,7 +149,10 @@ class Call:
         self.reason = f"{asked} cannot answer: {explained.code}"
         for of_the_model in ("key", "_body"):  # the answer is kept as what it is: another model's
             self.__dict__.pop(of_the_model, None)
-        check_request(self._body, self.resolved)
+        try:
+            check_request(self._body, self.resolved)
+        except ModelCallError as refused:  # it cannot either: the caller sees why the first could not
+            raise explained from refused
 
     def _choose(self) -> None:
         """Choose the region of the next attempt."""

@@ -140,6 +140,15 @@ async def test_throttling_is_not_waited_for_where_another_model_may_answer(
     assert (reply.model, len(reply.attempts)) == ("haiku-4-5", 3)
 
 
+async def test_another_model_that_cannot_take_the_request_is_not_asked(regions: Regions) -> None:
+    regions.refuses["haiku"] = USED_UP
+    client = BedrockClient(endpoint_url=regions.url, fallback_model="nova-lite")
+    with pytest.raises(ThrottledError, match="daily token quota") as error:
+        await client.invoke("haiku", "x", max_tokens=9_000)
+    assert "nova-lite can give" in str(error.value.__cause__)
+    assert len(regions.asked) == 1
+
+
 async def test_a_resumed_run_finds_the_answer_of_the_other_model(
     regions: Regions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
