@@ -105,7 +105,7 @@ def test_past_answers_calibrate_tokens_and_time(scripted: Endpoint) -> None:
 
 
 def test_a_quote_sends_nothing_and_runs_nothing(scripted: Endpoint) -> None:
-    before = {**scripted.stats(), "clock_seconds": None}
+    before = scripted.stats()["requests"]
     called: list[str] = []
     workflow = single(client=PricedClient(scripted))
 
@@ -114,7 +114,7 @@ def test_a_quote_sends_nothing_and_runs_nothing(scripted: Endpoint) -> None:
 
     workflow.add_step("post", post, when=post)
     workflow.quote(word="tea")
-    assert {**scripted.stats(), "clock_seconds": None} == before
+    assert scripted.stats()["requests"] == before
     assert called == []
     assert not Path(".agentflow").exists()
 

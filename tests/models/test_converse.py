@@ -77,8 +77,8 @@ async def test_the_client_sends_images_documents_and_turns(scripted: Endpoint) -
     assert "".join([text async for text in stream]).startswith("Look: \n[an image")
 
 
-async def test_turns_that_do_not_alternate_are_refused(scripted: Endpoint) -> None:
-    with pytest.raises(InvalidRequestError, match="both of the role 'user'"):
+async def test_turns_that_do_not_alternate_are_refused_before_they_are_sent(scripted: Endpoint) -> None:
+    with pytest.raises(InvalidRequestError, match="Let user and assistant take turns"):
         await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x", turns=[Turn("user", "y")])
 
 

@@ -48,8 +48,8 @@ REFUSALS: dict[str, tuple[int, type[ModelCallError]]] = {
     "SerializationException": (400, errors.InvalidRequestError),
     "UnknownOperationException": (404, errors.EndpointError),
     "ConflictException": (400, errors.InvalidRequestError),
-    "NoSuchResourceException": (400, errors.ModelNotFoundError),
     "InvalidPaginationTokenException": (400, errors.InvalidRequestError),
+    "NoSuchResourceException": (400, errors.ModelNotFoundError),
     "": (502, errors.ServiceError),
 }
 
