@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
     from agentflow.models.choice import list_models, select_model
+    from agentflow.models.quotas import Quota
     from agentflow.notebook.magics import load_ipython_extension
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ _PUBLIC = {
     "Explanation": "agentflow.core.explain",
     "Guardrail": "agentflow.core.model",
     "ModelType": "agentflow.models.catalog",
+    "Quota": "agentflow.models.quotas",
     "Quote": "agentflow.core.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
@@ -80,6 +82,7 @@ __all__ = [
     "Explanation",
     "Guardrail",
     "ModelType",
+    "Quota",
     "Quote",
     "RunHandle",
     "RunInterrupted",
@@ -124,6 +127,7 @@ ports.connect(
     explanation_html="agentflow.views.explanation:explanation_html",
     quote_frame="agentflow.views.frames:quote_frame",
     quote_text="agentflow.views.quote_text:quote_text",
+    quota_report_frame="agentflow.views.frames:quota_report_frame",
     quote_html="agentflow.views.quote_html:quote_html",
 )
 

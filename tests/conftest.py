@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentflow.local.launch import EndpointProcess
+from agentflow.models.failover import breakers
+from agentflow.models.lanes import lanes
+from agentflow.models.retries import retry_budget
 from agentflow.utils.env import VARIABLES
 from tests.dictated import Dictated, dictated_server
 from tests.endpoint import Endpoint
@@ -51,3 +54,11 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learned() -> None:
+    """Keep what one test learned of quotas and regions out of the others."""
+    lanes.reset()
+    breakers.reset()
+    retry_budget.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,8 @@ _CLIENT: Mapping[str, type] = {
     "profile_name": str,
     "max_connections": int,
     "base_models": dict,
+    "regions": list,
+    "fallback_model": str,
 }
 _INPUT = ("step", "value", "file", "bytes")
 
@@ -131,7 +132,7 @@ class DefinitionReader:
                 return None
         if self.bedrock_client is not None or not given:
             return None
-        key = json.dumps(given, sort_keys=True)
+        key = repr(sorted(given.items()))
         if key not in self.clients:
             self.clients[key] = self._try(lambda: ports.load("model_client")(**given))
         return self.clients[key]

@@ -42,7 +42,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.core import ports
 
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 
 _PACKAGE = Path(__file__).parents[1]
+
+FaultKind = Literal["throttle", "daily quota", "capacity", "timeout", "network", "auth", "validation", "other"]
 
 
 class AgentFlowError(Exception):
@@ -97,12 +99,15 @@ class InputError(AgentFlowError):
 
 
 class ModelCallError(AgentFlowError):
-    """A call of a model failed. `code` is AWS's own error code; a `retryable` one may pass later."""
+    """A call of a model failed. `code` is AWS's own, `kind` what it means; a `retryable` one may pass later."""
 
-    def __init__(self, what: str, *, fix: str = "", code: str = "", retryable: bool = False) -> None:
+    def __init__(
+        self, what: str, *, fix: str = "", code: str = "", retryable: bool = False, kind: FaultKind = "other"
+    ) -> None:
         super().__init__(what, fix=fix)
         self.code = code
         self.retryable = retryable
+        self.kind: FaultKind = kind
 
 
 class CredentialsError(ModelCallError):

@@ -17,6 +17,7 @@ from agentflow.core.model import Attempt, Reply, ToolCall
 
 if TYPE_CHECKING:
     from agentflow.core.recording import Recording
+    from agentflow.core.time_limit import TimeLimit
 
 RunStatus = Literal["running", "ok", "failed", "interrupted", "budget_exceeded"]
 
@@ -197,11 +198,12 @@ Event = (
 
 @dataclass(slots=True)
 class StepScope:
-    """Whose step the current code runs in, and the record of its run."""
+    """Whose step the current code runs in, the record of its run, and the time that the step may take."""
 
     step_id: str
     item: int | None
     run: Recording
+    limit: TimeLimit | None = None
 
 
 current_step: ContextVar[StepScope | None] = ContextVar("agentflow_current_step", default=None)

@@ -184,6 +184,9 @@ class Attempt:
     wait_ms : the pause that followed, before the next attempt.
     may_cost_usd : the most that it can have cost where nobody knows, since it was given up or broke off; 0 where it
         cost nothing or its reply says what; None where its price is not known.
+    region : that was asked; None where an older AgentFlow did not write it down.
+    reason : why another region or model was asked than the attempt before, or than the client's first region; empty
+        where none was.
     """
 
     number: int
@@ -194,6 +197,8 @@ class Attempt:
     request_id: str | None = None
     wait_ms: float = 0.0
     may_cost_usd: Decimal | None = Decimal(0)
+    region: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,7 @@ class Reply:
     stop_reason : Bedrock's word: `end_turn`, `max_tokens`, `stop_sequence`, ...
     latency_ms : of the attempt that was answered.
     ttft_ms : time to the first token; None unless the answer was streamed.
-    queue_ms : time spent waiting for a free connection.
+    queue_ms : time spent waiting for the quota and for a free connection, before all attempts together.
     retry_wait_ms : the pauses after failed attempts.
     cost_usd : what was paid: 0 on the local endpoint, None where the price is not known.
     bedrock_usd : Bedrock's list price of the same tokens, None where it is not known.

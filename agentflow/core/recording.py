@@ -63,7 +63,7 @@ class Recording:
         self.wants_deltas: bool = parent.run.wants_deltas if parent else bool(delta_taps)
         self._taps = taps
         self._delta_taps = delta_taps
-        self._parent = parent
+        self.parent = parent
 
     def emit(self, event: Event, encoded: Encoded | None = None) -> None:
         """Put an event into the run's stream. Any thread may call it.
@@ -72,8 +72,8 @@ class Recording:
         ----------
         encoded : the output of a `StepFinished`, as the journal keeps it.
         """
-        if self._parent is not None:
-            self._parent.run.emit(NestedEvent(self._parent.step_id, self._parent.item, event), encoded)
+        if self.parent is not None:
+            self.parent.run.emit(NestedEvent(self.parent.step_id, self.parent.item, event), encoded)
             return
         self.result.apply(event)
         if self.journal is not None:
@@ -83,15 +83,15 @@ class Recording:
 
     def show(self, delta: TextDelta | NestedEvent) -> None:
         """Give a piece of an answer to those who want it; it is part of neither result nor journal. For any thread."""
-        if self._parent is not None:
-            self._parent.run.show(NestedEvent(self._parent.step_id, self._parent.item, delta))
+        if self.parent is not None:
+            self.parent.run.show(NestedEvent(self.parent.step_id, self.parent.item, delta))
             return
         for tap in self._delta_taps:
             tap(delta, self.result)
 
     def direct_emit(self) -> Callable[[Event], None]:
         """Return the shortest way for events: into the result alone, where nobody else takes them in."""
-        is_plain = self.journal is None and self._parent is None and not self._taps
+        is_plain = self.journal is None and self.parent is None and not self._taps
         return self.result.apply if is_plain else self.emit
 
     @property
@@ -123,8 +123,8 @@ class Recording:
 
     def labels(self, scope: StepScope) -> Mapping[str, str]:
         """Return what tells a step's calls from others in AWS's own logs: workflow, step and run."""
-        if self._parent is not None:
-            outer = self._parent.run.labels(self._parent)
+        if self.parent is not None:
+            outer = self.parent.run.labels(self.parent)
             return {**outer, "step": self.prefix + scope.step_id}
         labels = {"workflow": self.result.workflow, "step": scope.step_id, "run_id": self.result.run_id}
         return labels if scope.item is None else {**labels, "item": str(scope.item)}
@@ -150,8 +150,8 @@ class Recording:
 
     def warn(self, sentence: str) -> None:
         """Say something that went wrong beside the steps, in the result of the run that people see."""
-        if self._parent is not None:
-            self._parent.run.warn(sentence)
+        if self.parent is not None:
+            self.parent.run.warn(sentence)
         else:
             self.result.warnings.append(sentence)
 
@@ -169,7 +169,7 @@ class Recording:
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers."""
-        if self.journal is not None and self._parent is None:
+        if self.journal is not None and self.parent is None:
             self.journal.close()
 
     def read_output(self, step_id: str, item: int | None) -> Any:

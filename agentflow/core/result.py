@@ -496,7 +496,8 @@ class RunResult:
         -------
         DataFrame, one row an attempt
             `run_id, step, item, attempt, status` (answered, rejected, failed or given up)`, started_at` (UTC)`,
-            latency_ms, error_code, http_status, wait_ms` (the pause that followed)`, region, request_id, model_id`.
+            latency_ms, error_code, http_status, wait_ms` (the pause that followed)`, region, reason` (why another
+            region or model was asked)`, request_id, model_id`.
         """
         frame: pd.DataFrame = ports.load("attempts_frame")(self)
         return frame

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from agentflow.core.errors import BudgetExceeded, InputError, StepTimeoutError
+from agentflow.core.errors import BudgetExceeded, InputError
 from agentflow.core.events import Event, StepCancelled, StepFailed, StepFinished, StepScope, StepStarted, current_step
 from agentflow.core.journal import Encoded, RunJournal
 from agentflow.core.outputs import Stored
 from agentflow.core.plan import PlannedStep
 from agentflow.core.recording import Recording
 from agentflow.core.result import StepStatus
+from agentflow.core.time_limit import TimeLimit
 from agentflow.utils.threads import function_pool
 
 FAILED: Any = object()  # in the place of an output, where there is none
@@ -41,11 +42,12 @@ class StepRunner:
     async def run(self, step: PlannedStep, values: dict[str, Any], item: int | None = None) -> Any:
         """Run a step, or an item of it, and return its output; `FAILED` where it raised, `REFUSED` for the budget."""
         step_id = step.step_id
-        current_step.set(StepScope(step_id, item, self._recording))
+        limit = None if step.timeout_seconds is None else TimeLimit(step.timeout_seconds)
+        current_step.set(StepScope(step_id, item, self._recording, limit))
         self.emit(StepStarted(step_id, time.perf_counter(), item))
         try:
             run = step.agent.run(values)
-            output = await (run if step.timeout_seconds is None else _in_time(run, step.timeout_seconds))
+            output = await (run if limit is None else limit.wait_for(run))
             if self._recording.journal is not None:
                 return await self._keep(self._recording.journal, step_id, item, output)
         except GeneratorExit:
@@ -98,26 +100,6 @@ class StepRunner:
         stored = Stored(partial(self._recording.read_output, step_id, item), size)
         result.replace_output(step_id, item, stored)
         return stored
-
-
-async def _in_time(run: Any, seconds: float) -> Any:
-    """Wait for a step, at most so long.
-
-    Raises
-    ------
-    StepTimeoutError
-        The time is up. A `TimeoutError` of the step's own passes through as it is.
-    """
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await run
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise StepTimeoutError(
-            f"It took longer than its {seconds:g} s.", fix="Raise timeout_seconds of the step, or make it shorter."
-        ) from error
 
 
 def _is_cancelled() -> bool:

@@ -11,16 +11,19 @@ from agentflow.core.content import Block
 from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Estimate, Reply, Request, RequestOptions, TokenCount
 from agentflow.models import converse
-from agentflow.models.call import Answered, Call, Route
+from agentflow.models.call import Answered, Call
 from agentflow.models.catalog import ModelType, load_catalog
 from agentflow.models.counting import count_tokens
+from agentflow.models.quota_report import QuotaReport, quota_report
+from agentflow.models.quotas import Quota
+from agentflow.models.route import Route, account_of
 from agentflow.models.stream import ReplyStream, streaming
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
-from agentflow.utils.env import setting
+from agentflow.utils.env import access_key_hash, setting
 from agentflow.utils.redaction import redact_dependencies
 
-__all__ = ["BedrockClient", "ModelType", "ReplyStream"]
+__all__ = ["BedrockClient", "ModelType", "Quota", "ReplyStream"]
 
 DEFAULT_REGION = "us-east-1"
 
@@ -38,10 +41,15 @@ class BedrockClient:
     endpoint_url : a URL; `local` for AgentFlow's own endpoint on this machine; default `BEDROCK_ENDPOINT_URL`, else
         Amazon's endpoint of the region.
     profile_name : an AWS profile; default `AWS_PROFILE`.
-    max_connections : calls in flight at once; default `BEDROCK_MAX_CONNECTIONS`, else 10.
+    max_connections : calls in flight at once in a region; default `BEDROCK_MAX_CONNECTIONS`, else 10.
     base_models : the catalog's model behind each application inference profile, by its ARN, such as
         ``{"arn:aws:bedrock:...:application-inference-profile/abc": "haiku"}``: its price and limits are those of the
         model. A `global.haiku` says that it was made from the global profile, which has another price.
+    regions : in the place of `region_name`, several: a call goes to the first that is in service and whose quota has
+        room, and is tried again in another one. The attempts say where, and why.
+    quotas : what the account may ask of a model in a minute, where Service Quotas does not say: by the names of models.
+    fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries.
+        `reply.model` and the attempts show it. None: no other model is ever asked.
 
     Attributes
     ----------
@@ -68,6 +76,9 @@ class BedrockClient:
         profile_name: str | None = None,
         max_connections: int | None = None,
         base_models: Mapping[str, str] | None = None,
+        regions: Sequence[str] | None = None,
+        quotas: Mapping[str, Quota] | None = None,
+        fallback_model: str | None = None,
     ) -> None:
         if max_connections is not None and (not isinstance(max_connections, int) or max_connections < 1):
             raise DefinitionError(f"max_connections={max_connections!r} is no number of calls.", fix="Give 1 or more.")
@@ -81,13 +92,22 @@ class BedrockClient:
             "profile_name": profile_name,
             "max_connections": max_connections,
             "base_models": {str(name): str(base) for name, base in (base_models or {}).items()} or None,
+            "regions": None if regions is None else list(regions),
+            "fallback_model": fallback_model,
         }
         self.given: Mapping[str, Any] = {name: value for name, value in arguments.items() if value is not None}
         self._profile = profile_name or setting("AWS_PROFILE").value
-        self._region_name = region_name
+        self._region_name, self._other_regions = _checked_regions(region_name, regions)
         self._catalog = load_catalog()
         if base_models:
             self._catalog = self._catalog.model_copy(update={"base_models": _checked_bases(self.given["base_models"])})
+        self._timeout_seconds = setting("AGENTFLOW_TIMEOUT").number(at_least=0)
+        self._quotas = {
+            self._catalog.resolve(model, self.region).name: quota for model, quota in (quotas or {}).items()
+        }
+        self._fallback_model = fallback_model
+        if fallback_model is not None:
+            self.check(fallback_model)
 
     @cached_property
     def region(self) -> str:
@@ -102,9 +122,23 @@ class BedrockClient:
 
     @cached_property
     def _route(self) -> Route:
+        others = tuple(map(self._route_to, self._other_regions))
+        return self._route_to(self.region)._replace(elsewhere=others, fallback_model=self._fallback_model)
+
+    def _route_to(self, region: str) -> Route:
         profile = None if self.on_this_machine else self._profile
-        link = transport(Target(self.region, self.endpoint_url, profile, self.max_connections))
-        return Route(self.region, link, self.on_this_machine, self.max_retries, self._place, self._catalog)
+        return Route(
+            region=region,
+            link=transport(Target(region, self.endpoint_url, profile, self.max_connections)),
+            on_this_machine=self.on_this_machine,
+            max_retries=self.max_retries,
+            place=self._place,
+            catalog=self._catalog,
+            connections=self.max_connections,
+            timeout_seconds=self._timeout_seconds,
+            account=account_of(profile, access_key_hash(), on_this_machine=self.on_this_machine),
+            quotas=self._quotas,
+        )
 
     @property
     def _place(self) -> str:
@@ -144,6 +178,10 @@ class BedrockClient:
             The name is no model.
         """
         return estimate(self._catalog.resolve(model, self.region), request)
+
+    def quota(self) -> QuotaReport:
+        """Return what the models that this client has asked may be asked, and how far that is used. Sends nothing."""
+        return quota_report(self._route)
 
     async def invoke(
         self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]
@@ -251,6 +289,19 @@ def _request(prompt: str | Sequence[Block], options: RequestOptions) -> Request:
     if isinstance(stop := given.get("stop_sequences"), str):
         given["stop_sequences"] = (stop,)
     return Request(content, **given)
+
+
+def _checked_regions(region_name: str | None, regions: Sequence[str] | None) -> tuple[str | None, Sequence[str]]:
+    """Return the region of the first choice, None for the default one, and the others."""
+    if regions is None:
+        return region_name, ()
+    if isinstance(regions, str) or not regions or len(set(regions)) < len(regions):
+        raise DefinitionError(f"regions={regions!r} is no list of different regions.", fix="Give one or more names.")
+    if region_name not in (None, regions[0]):
+        raise DefinitionError(
+            f"region_name={region_name!r} is not the first of regions={list(regions)!r}.", fix="Give `regions` alone."
+        )
+    return regions[0], tuple(regions[1:])
 
 
 def _checked_url(url: str | None) -> str | None:

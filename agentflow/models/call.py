@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,9 +13,9 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState
 
-from agentflow.core.budget import budgets_in_force, hold
+from agentflow.core.budget import Hold, budgets_in_force, hold
 from agentflow.core.errors import (
     AgentFlowError,
     ConfigurationError,
@@ -23,30 +24,21 @@ from agentflow.core.errors import (
     ModelCallError,
     UnknownModelError,
 )
-from agentflow.core.events import current_step, report_attempt, report_reply
+from agentflow.core.events import StepScope, current_step, report_attempt, report_reply
 from agentflow.core.model import ABANDONED, Attempt, Reply, Request
+from agentflow.core.time_limit import quota_wait
 from agentflow.local.errors import LocalEndpointError
 from agentflow.local.facts import MODEL_HEADER
 from agentflow.models import converse
-from agentflow.models.catalog import Catalog, ResolvedModel
+from agentflow.models.catalog import ResolvedModel
 from agentflow.models.checks import check_request
-from agentflow.models.faults import Place, code_of, explain, may_be_billed
-from agentflow.models.tokens import estimate
-from agentflow.models.transport import Transport
+from agentflow.models.failover import choose
+from agentflow.models.faults import Place, code_of, explain, kind_of, may_be_billed
+from agentflow.models.limits import Asked, Turn
+from agentflow.models.retries import AttemptFailed, Patience, retry_budget
+from agentflow.models.route import Destination, Route, destinations
 
-FIRST_WAIT_SECONDS = 0.5
-LONGEST_WAIT_SECONDS = 20.0
-
-
-class Route(NamedTuple):
-    """The way that calls take; `place` is what tells the answers there from those of Amazon Bedrock."""
-
-    region: str
-    link: Transport
-    on_this_machine: bool
-    max_retries: int
-    place: str
-    catalog: Catalog
+_FALLS_BACK = {"throttle", "daily quota", "capacity"}  # another model may answer
 
 
 class Answered(NamedTuple):
@@ -64,14 +56,33 @@ class Call:
     """One logical call: its attempts, retries and what they took."""
 
     def __init__(self, route: Route, model: str | None, request: Request) -> None:
-        self.resolved: ResolvedModel = route.catalog.resolve(model, route.region)
+        self._targets: list[Destination] = destinations(route, model, request)
+        self._fallback = route.fallback_model
         self.shown = False  # text has reached the caller: a retry would show it twice
         self.request = request
         self.scope = current_step.get()
         self.budgets = (*budgets_in_force(), *(self.scope.run.budgets if self.scope else ()))
         self.attempts: list[Attempt] = []
         self.queue_ms = 0.0
-        self.route = route
+        self.target = self._targets[0]
+        self.reason = ""  # why it is not the first choice
+        self._failed: ModelCallError | None = None
+        self._deadline = None if self.scope else time.monotonic() + route.timeout_seconds  # a run has its own
+
+    @property
+    def route(self) -> Route:
+        """The way that the call takes now."""
+        return self.target.route
+
+    @property
+    def resolved(self) -> ResolvedModel:
+        """The model that is asked now."""
+        return self.target.resolved
+
+    @property
+    def most_usd(self) -> Decimal | None:
+        """The dearest that an attempt can become."""
+        return self.target.most_usd
 
     async def run(self, send: Send) -> Reply:
         """Send the request until it is answered, and return the reply.
@@ -89,7 +100,7 @@ class Call:
         scope = self.scope
         if scope is None:
             return await self._ask(send)
-        if scope.run.replays and (kept := scope.run.recall(scope, self.key)) is not None:
+        if scope.run.replays and (kept := self._recall(scope)) is not None:
             return kept  # answered before the run was stopped: it is in the run's record, and was paid
         if scope.run.reuse is None:
             return await self._ask(send)
@@ -99,53 +110,98 @@ class Call:
             scope.run.note_reuse(scope, self.request, reply)
         return reply
 
+    def _recall(self, scope: StepScope) -> Reply | None:
+        kept = scope.run.recall(scope, self.key)
+        if kept is None and self._fallback is not None:
+            [first, *_] = destinations(self.route, self._fallback, self.request)
+            body = converse.request_body(self.request, first.resolved.spec)
+            kept = scope.run.recall(scope, converse.request_key(first.resolved.name, body))
+        return kept
+
     async def _ask(self, send: Send) -> Reply:
+        try:
+            return await self._ask_model(send)
+        except AttemptFailed as failed:
+            self._report(failed.attempt)
+            explained = failed.explained
+            if self._fallback is None or self.shown or explained.kind not in _FALLS_BACK:
+                raise explained from failed.__cause__
+            self._fall_back(self._fallback, explained)
+            return await self._ask(send)
+
+    async def _ask_model(self, send: Send) -> Reply:
+        patience = Patience(self.route.max_retries, self._deadline, bears_throttling=self._fallback is None)
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.route.max_retries + 1),
-            wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
-            retry=retry_if_exception(lambda error: isinstance(error, _AttemptFailed) and error.explained.retryable),
+            stop=patience.stop,
+            wait=patience.wait,
+            retry=patience.retry,
             before_sleep=self._before_retry,
+            sleep=self._sleep,
             reraise=True,
         )
+        return await retrying(self._attempt, send)
+
+    def _fall_back(self, model: str, explained: ModelCallError) -> None:
+        """Ask another model, which was wanted for the case that the first cannot answer."""
+        asked = self.resolved.name
+        self._targets = destinations(self._targets[0].route, model, self.request)
+        self.target, self._fallback, self._failed = self._targets[0], None, None
+        self.reason = f"{asked} cannot answer: {explained.code}"
+        for of_the_model in ("key", "_body"):  # the answer is kept as what it is: another model's
+            self.__dict__.pop(of_the_model, None)
         try:
-            return await retrying(self._attempt, send)
-        except _AttemptFailed as failed:
-            self._report(failed.attempt)
-            raise failed.explained from failed.__cause__
+            check_request(self._body, self.resolved)
+        except ModelCallError as refused:  # it cannot either: the caller sees why the first could not
+            raise explained from refused
+
+    def _choose(self) -> None:
+        """Choose the region of the next attempt."""
+        if len(self._targets) > 1 or self.target is not self._targets[0]:
+            after = (self.route.region, self._failed) if self._failed else None
+            position, why = choose(self._targets, after=after)
+            self.target = self._targets[position]
+            self.reason = why or self.reason
+            self.target.breaker.begin()
 
     async def _attempt(self, send: Send) -> Reply:
-        link = self.route.link
+        self._choose()
+        target, link = self.target, self.route.link
+        asked = Asked(self.scope, target.input_tokens, self.request.max_tokens, self.route.connections, self._deadline)
         sending = _Sending(self, send)
         try:
-            reply = await link.pool.run(sending.work)
+            if not link.is_open:  # what this takes is no part of the turn
+                await link.pool.run(link.client)
+            async with target.lane.turn(asked) as turn:
+                reply = await sending.run(turn)
         except asyncio.CancelledError:
-            sending.is_given_up = True
             if sending.sent is not None:  # it may still be answered, and billed
                 self._report(sending.attempt(error_code=ABANDONED, may_cost_usd=self.most_usd))
             raise
         except (AgentFlowError, LocalEndpointError):
             raise
         except Exception as error:
-            metadata = _metadata(error)
-            attempt = sending.attempt(
-                error_code=code_of(error),
-                http_status=metadata.get("HTTPStatusCode"),
-                request_id=metadata.get("RequestId"),
-                may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
-            )
-            explained = self._explain(error, link.endpoint_url)
-            if isinstance(explained, ConfigurationError | CredentialsError | EndpointError):
-                link.reconnect()  # new credentials are found, as after `aws sso login`
-            raise _AttemptFailed(attempt, explained) from error
-        self.queue_ms = reply.queue_ms
+            raise self._failed_attempt(error, sending) from error
         self._report(reply.attempts[-1])
         report_reply(reply)
         return reply
 
-    @cached_property
-    def most_usd(self) -> Decimal | None:
-        """The dearest that an attempt can become."""
-        return estimate(self.resolved, self.request).most_usd
+    def _failed_attempt(self, error: Exception, sending: _Sending) -> AttemptFailed:
+        metadata = _metadata(error)
+        attempt = sending.attempt(
+            error_code=code_of(error),
+            http_status=metadata.get("HTTPStatusCode"),
+            request_id=metadata.get("RequestId"),
+            may_cost_usd=self.most_usd if may_be_billed(error) else Decimal(0),
+        )
+        explained = self._failed = self._explain(error, self.route.link.endpoint_url)
+        if isinstance(explained, ConfigurationError | CredentialsError | EndpointError):
+            self.route.link.reconnect()  # new credentials are found, as after `aws sso login`
+        can_pass = explained.retryable
+        if explained.kind == "daily quota":  # of this region
+            self._targets = [target for target in self._targets if target is not self.target] or self._targets
+            can_pass = self.target not in self._targets and not self.shown
+        self.reason = ""
+        return AttemptFailed(attempt, explained, can_pass=can_pass)
 
     @cached_property
     def key(self) -> str:
@@ -217,8 +273,14 @@ class Call:
     def _before_retry(self, state: RetryCallState) -> None:
         """Write a failed attempt down, with the pause that follows it."""
         failed = state.outcome.exception() if state.outcome else None
-        if isinstance(failed, _AttemptFailed) and state.next_action is not None:
+        if isinstance(failed, AttemptFailed) and state.next_action is not None:
             self._report(replace(failed.attempt, wait_ms=state.next_action.sleep * 1000))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Pause; where it is for a quota the time of the step stands still."""
+        is_for_quota = self.scope is not None and self._failed is not None and self._failed.kind == "throttle"
+        with quota_wait(self.scope) if self.scope and is_for_quota else nullcontext():
+            await asyncio.sleep(seconds)
 
     def _report(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
@@ -233,6 +295,7 @@ class _Sending:
         self.sent: float | None = None
         self._call = call
         self._send = send
+        self._reason = call.reason
         self._earlier = tuple(call.attempts)
         self._queued = time.perf_counter()
         self._started_at = datetime.now(UTC)
@@ -240,12 +303,24 @@ class _Sending:
     def attempt(self, **known: Any) -> Attempt:
         """Return the attempt as it stands now, with the other fields as given."""
         elapsed_ms = (time.perf_counter() - (self.sent or self._queued)) * 1000
-        return Attempt(len(self._earlier) + 1, self._started_at, elapsed_ms, **known)
+        region, reason = self._call.route.region, self._reason
+        return Attempt(len(self._earlier) + 1, self._started_at, elapsed_ms, region=region, reason=reason, **known)
+
+    async def run(self, turn: Turn) -> Reply:
+        """Have `work` done on a thread."""
+        self._turn = turn
+        self._call.queue_ms += turn.queued_ms
+        self._queued = time.perf_counter()
+        try:
+            return await self._call.route.link.pool.run(self.work)
+        except asyncio.CancelledError:
+            self.is_given_up = True
+            raise
 
     def work(self) -> Reply:
         """Send the request, and return the reply once it is kept."""
         call, scope = self._call, self._call.scope
-        queue_ms = call.queue_ms + (time.perf_counter() - self._queued) * 1000
+        call.queue_ms += (time.perf_counter() - self._queued) * 1000
         boto_client = call.route.link.client()
         held = hold(call.budgets, call.most_usd, call.resolved.name) if call.budgets else None
         self._started_at = datetime.now(UTC)
@@ -255,30 +330,35 @@ class _Sending:
             if held:
                 held.settle(Decimal(0))
             raise _GivenUp
+        self._turn.sending()
         self.sent = time.perf_counter()
         try:
             answered = self._send(boto_client, call.arguments())
         except Exception as error:
-            if held:
-                held.settle(None if may_be_billed(error) else Decimal(0))
+            self._settle_failure(error, held)
             raise
         metadata = answered.metadata
         attempt = self.attempt(http_status=metadata["HTTPStatusCode"], request_id=metadata.get("RequestId"))
-        reply = call.reply(answered, (*self._earlier, attempt), queue_ms)
+        reply = call.reply(answered, (*self._earlier, attempt), call.queue_ms)
+        self._turn.answered(reply.usage, scope.run.prefix + scope.step_id if scope else None)
+        call.target.breaker.ended(None)
+        call.target.ask_quota()
+        retry_budget.answered()
         if held:
             held.settle(reply.bedrock_usd)
         if scope is not None:  # here, and not after the wait: that may have been cancelled
             scope.run.keep_answer(scope, call.route.place, call.request, reply)
         return reply
 
-
-class _AttemptFailed(Exception):  # noqa: N818 - carries an attempt to the retry, and is never seen outside
-    """An attempt failed; `explained` is what the caller will see if it is not tried again."""
-
-    def __init__(self, attempt: Attempt, explained: ModelCallError) -> None:
-        super().__init__(str(explained))
-        self.attempt = attempt
-        self.explained = explained
+    def _settle_failure(self, error: Exception, held: Hold | None) -> None:
+        may_have_worked, kind = may_be_billed(error), kind_of(error)
+        if held:
+            held.settle(None if may_have_worked else Decimal(0))
+        if kind == "throttle":
+            self._turn.refused(str(error))
+        else:
+            self._turn.failed(may_have_worked=may_have_worked)
+        self._call.target.breaker.ended(kind)
 
 
 class _GivenUp(Exception):  # noqa: N818 - as above; nobody waits for it

@@ -66,7 +66,7 @@ def check_request(body: Mapping[str, Any], model: ResolvedModel) -> None:
 
 
 def _refuse(what: str, fix: str) -> NoReturn:
-    raise InvalidRequestError(f"{what} Nothing was sent.", fix=fix)
+    raise InvalidRequestError(f"{what} Nothing was sent.", fix=fix, kind="validation")
 
 
 def _check_inference(inference: Mapping[str, Any], model: ResolvedModel) -> None:
@@ -241,4 +241,5 @@ def _check_length(body: Mapping[str, Any], model: ResolvedModel) -> None:
             f"The prompt has {visible:,} characters; {model.name} takes {model.spec.context_tokens:,} tokens. "
             "Nothing was sent.",
             fix="Shorten the prompt or its inputs, or use a model with a larger context.",
+            kind="validation",
         )

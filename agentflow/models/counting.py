@@ -5,9 +5,9 @@ from __future__ import annotations
 from agentflow.core.errors import AgentFlowError
 from agentflow.core.model import Request, TokenCount
 from agentflow.models import converse
-from agentflow.models.call import Route
 from agentflow.models.catalog import ResolvedModel
 from agentflow.models.faults import Place, explain
+from agentflow.models.route import Route
 from agentflow.models.tokens import estimate
 
 

@@ -40,7 +40,7 @@ class Transport:
 
     def __init__(self, target: Target) -> None:
         self.pool = DaemonPool(target.max_connections, "agentflow-bedrock")
-        self._target = target
+        self.target = target
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)  # a child must not write into its parent's connections
@@ -49,7 +49,7 @@ class Transport:
     @property
     def profile_option(self) -> str:
         """The option of the AWS command line that names the profile; empty without one."""
-        return f" --profile {self._target.profile}" if self._target.profile else ""
+        return f" --profile {self.target.profile}" if self.target.profile else ""
 
     @property
     def renewal(self) -> str:
@@ -73,17 +73,28 @@ class Transport:
         """
         with self._lock:
             if self._client is None:
-                if self._target.endpoint_url == LOCAL:
+                if self.target.endpoint_url == LOCAL:
                     from agentflow.local.launch import local_endpoint_url
 
                     self.endpoint_url = local_endpoint_url()
                 self._client = self._new_client(self.endpoint_url)
             return self._client
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `client` has one, and does not block."""
+        return self._client is not None
+
     def reconnect(self) -> None:
         """Look for the endpoint anew at the next call: a local one that has died is started again."""
         with self._lock:
             self._client = None
+
+    def quotas_client(self) -> Any:
+        """Return a new client of Service Quotas, with the same credentials and region. Blocks: call it on a thread."""
+        return _session(existing_profile(self.target.profile)).create_client(
+            "service-quotas", region_name=self.target.region
+        )
 
     def _new_client(self, url: str | None) -> Any:
         import botocore.session
@@ -95,7 +106,7 @@ class Transport:
         config = Config(
             # One request an attempt: the retries are ours, and each is seen as an attempt in the tables.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=self._target.max_connections,
+            max_pool_connections=self.target.max_connections,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
             tcp_keepalive=True,
@@ -105,15 +116,15 @@ class Transport:
         )
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if on_this_machine else {}
         try:
-            session = _session(existing_profile(self._target.profile))
+            session = _session(existing_profile(self.target.profile))
             new_client = partial(
-                session.create_client, "bedrock-runtime", region_name=self._target.region, endpoint_url=url, **keys
+                session.create_client, "bedrock-runtime", region_name=self.target.region, endpoint_url=url, **keys
             )
             client = new_client(config=config)
         except botocore.exceptions.ProfileNotFound as error:
             known = ", ".join(botocore.session.Session().available_profiles) or "none"
             raise CredentialsError(
-                f"There is no AWS profile {self._target.profile!r}.",
+                f"There is no AWS profile {self.target.profile!r}.",
                 fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
             ) from error
         if on_this_machine:

@@ -6,6 +6,7 @@ A setting is looked up in one order: an argument of the call (the caller's busin
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,12 @@ VARIABLES: Mapping[str, Variable] = {
     "AGENTFLOW_RETENTION_DAYS": Variable(None, "days after which ended runs are deleted from the store"),
     "AGENTFLOW_CACHE": Variable("0", "1 gives answers again that were paid for before; a path: from that file"),
     "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
-    "AGENTFLOW_MAX_RETRIES": Variable("3", "retries of a failed model call, beyond its first attempt"),
-    "AGENTFLOW_TIMEOUT": Variable("300", "seconds that a workflow may run"),
+    "AGENTFLOW_MAX_RETRIES": Variable(
+        "3", "retries of a failed model call, beyond its first attempt; waiting for a quota is none"
+    ),
+    "AGENTFLOW_TIMEOUT": Variable(
+        "300", "seconds that a workflow may run, and that a call outside of one may wait for its quota"
+    ),
     "AGENTFLOW_MAX_ACTIVE_WORKFLOWS": Variable(None, "runs of this process at the same time; the others wait"),
     "AGENTFLOW_PRICES": Variable(None, "YAML file of your own prices, in the place of Bedrock's list prices"),
     "BEDROCK_ENDPOINT_URL": Variable(None, "URL of a Bedrock endpoint, or `local` for AgentFlow's own"),
@@ -108,6 +113,12 @@ def setting(name: str) -> Setting:
 def bedrock_key_is_set() -> bool:
     """Return whether there is a Bedrock API key. Only botocore reads the key itself, and only from the environment."""
     return bool(os.environ.get("AWS_BEARER_TOKEN_BEDROCK"))
+
+
+def access_key_hash() -> str | None:
+    """Return a hash of the AWS access key in the environment, which tells accounts apart; None where there is none."""
+    key = os.environ.get("AWS_ACCESS_KEY_ID")
+    return hashlib.sha256(key.encode()).hexdigest()[:12] if key else None
 
 
 def export(name: str, value: str) -> None:

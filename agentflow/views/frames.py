@@ -12,10 +12,19 @@ from agentflow.core.model import ABANDONED
 from agentflow.core.quote import Quote, StepQuote
 from agentflow.core.result import RunResult, StepRow
 
-_UNIT_BY_ENDING = {"_ms": "ms", "_usd": "USD", "_tokens": "tokens", "_at": "UTC", "_mb": "MB", "_s": "s"}
+_UNIT_BY_ENDING = {
+    "_per_minute": "per minute",
+    "_ms": "ms",
+    "_usd": "USD",
+    "_tokens": "tokens",
+    "_at": "UTC",
+    "_mb": "MB",
+    "_s": "s",
+}
 _DTYPE_BY_UNIT = {
     "ms": "Float64",
     "s": "Float64",
+    "per minute": "Float64",
     "USD": "Float64",
     "tokens": "Int64",
     "attempts": "Int64",
@@ -26,7 +35,19 @@ _DTYPE_BY_UNIT = {
     "yes or no": "boolean",
     "": "string",
 }
-_COUNTS = {"calls", "steps", "finished_steps", "pid", "attempt", "http_status", "size_bytes", "hits"}
+_COUNTS = {
+    "calls",
+    "steps",
+    "finished_steps",
+    "pid",
+    "attempt",
+    "http_status",
+    "size_bytes",
+    "hits",
+    "in_flight",
+    "waiting",
+    "throttled",
+}
 _RUN_COLUMNS = (
     "run_id", "workflow", "status", "started_at", "duration_ms", "steps", "finished_steps", "attempts", "input_tokens",
     "output_tokens", "cost_usd", "bedrock_usd", "error", "heartbeat_at", "memory_mb", "pid", "host",
@@ -37,7 +58,7 @@ _ANSWER_COLUMNS = (
 )  # fmt: skip
 _ATTEMPT_COLUMNS = (
     "run_id", "step", "item", "attempt", "status", "started_at", "latency_ms", "error_code", "http_status", "wait_ms",
-    "region", "request_id", "model_id",
+    "region", "reason", "request_id", "model_id",
 )  # fmt: skip
 _TOOL_COLUMNS = (
     "run_id", "step", "item", "tool", "status", "started_at", "latency_ms", "arguments", "output",
@@ -96,7 +117,8 @@ def attempts_frame(result: RunResult) -> pd.DataFrame:
             "error_code": attempt.error_code,
             "http_status": attempt.http_status,
             "wait_ms": attempt.wait_ms,
-            "region": row.replies[-1].region if row.replies else None,
+            "region": attempt.region or (row.replies[-1].region if row.replies else None),
+            "reason": attempt.reason or None,
             "request_id": attempt.request_id,
             "model_id": row.model_id,
         }
@@ -125,6 +147,11 @@ def tools_frame(result: RunResult) -> pd.DataFrame:
         for call in row.tool_calls
     ]
     return _frame(_TOOL_COLUMNS, records)
+
+
+def quota_report_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return one row a region and model, as a report of quotas lists them; types and units as in `steps_frame`."""
+    return _frame(columns, records)
 
 
 def backtest_frame(backtest: Backtest) -> pd.DataFrame:

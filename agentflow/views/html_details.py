@@ -119,5 +119,6 @@ def _attempts(row: StepRow) -> str:
         if attempt.error_code == ABANDONED:
             how = "given up, though it may still be answered and billed,"
         wait = f", then waited {duration(attempt.wait_ms)}" if attempt.wait_ms else ""
-        lines.append(small(safe(f"attempt {attempt.number}: {how} after {duration(attempt.latency_ms)}{wait}")))
+        where = f" in {attempt.region} ({attempt.reason})" if attempt.reason else ""
+        lines.append(small(safe(f"attempt {attempt.number}{where}: {how} after {duration(attempt.latency_ms)}{wait}")))
     return element("div", "".join(lines), style="margin:6px 0 0 0")

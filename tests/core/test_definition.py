@@ -353,7 +353,7 @@ WRONG_STEPS = {
     ],
     "{agent: 1, prompt_template: x, client: {region: x}, examples: [[1]]}": [
         ", its agent is 1 where a mapping belongs.",
-        ", its client has no 'region' (did you mean 'region_name'?); it has region_name, endpoint_url, ",
+        ", its client has no 'region' (did you mean 'regions'?); it has region_name, endpoint_url, ",
         " has `examples` that are no list of [what a user says, what the model answers].",
     ],
     "{agent: {name: j, output_type: 'nowhere:Ticket'}, prompt_template: 1, client: {max_connections: a}}": [

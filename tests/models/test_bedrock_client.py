@@ -14,6 +14,7 @@ from agentflow.core.errors import DefinitionError, ModelCallError, UnknownModelE
 from agentflow.utils.env import SettingError
 from tests.endpoint import Endpoint
 
+BUSY = {"code": "ServiceUnavailableException", "message": "Bedrock is unable to process your request.", "status": 503}
 THROTTLED = {"code": "ThrottlingException", "message": "Too many requests, please wait before trying again."}
 
 
@@ -90,12 +91,25 @@ async def test_a_throttled_call_is_retried_and_every_attempt_is_seen(scripted: E
 
 async def test_retries_end_after_the_number_that_is_set(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "1")
-    scripted.follow(errors=[{**THROTTLED, "times": 9}])
+    scripted.follow(errors=[{**BUSY, "times": 9}])
     before = scripted.stats()["requests"]
-    with pytest.raises(errors.ThrottledError, match="BEDROCK_MAX_CONNECTIONS") as error:
+    with pytest.raises(errors.ServiceError, match="health") as error:
         await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x")
     assert scripted.stats()["requests"] - before == 2
-    assert error.value.code == "ThrottlingException"
+    assert (error.value.code, error.value.kind) == ("ServiceUnavailableException", "capacity")
+
+
+async def test_throttling_is_no_retry_and_goes_on_to_the_deadline(
+    scripted: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
+    scripted.follow(text="done", errors=[{**THROTTLED, "times": 2}])
+    assert len((await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x")).attempts) == 3
+    monkeypatch.setenv("AGENTFLOW_TIMEOUT", "0.5")
+    scripted.follow(errors=[{**THROTTLED, "times": 99}])
+    with pytest.raises(errors.ThrottledError) as error:
+        await BedrockClient(endpoint_url=scripted.url).invoke("haiku", "x")
+    assert error.value.kind == "throttle"
 
 
 @pytest.mark.parametrize(
@@ -271,4 +285,5 @@ def test_every_known_error_names_model_region_and_fix() -> None:
         assert "{model_id}" in fault.what, fault
         assert "{region}" in fault.what, fault
         assert fault.fix, fault
+        assert fault.kind != "other", fault
     assert unknown.codes == unknown.wording == ""

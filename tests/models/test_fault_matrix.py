@@ -35,7 +35,6 @@ REFUSALS: dict[str, tuple[int, type[ModelCallError]]] = {
     "AccessDeniedException": (403, errors.AccessDeniedError),
     "ValidationException": (400, errors.InvalidRequestError),
     "ResourceNotFoundException": (404, errors.ModelNotFoundError),
-    "ThrottlingException": (429, errors.ThrottledError),
     "ServiceQuotaExceededException": (400, errors.ThrottledError),
     "ModelNotReadyException": (429, errors.ServiceError),
     "ModelTimeoutException": (408, errors.ModelTimeoutError),
@@ -165,7 +164,7 @@ def streaming(*frames: bytes, ends: str = "cleanly") -> Fault:
 
 
 def test_every_error_of_the_local_endpoint_is_in_the_matrix() -> None:
-    assert set(STATUS_BY_CODE) <= set(REFUSALS)
+    assert set(STATUS_BY_CODE) <= {*REFUSALS, "ThrottlingException"}
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["plain", "stream"])
@@ -176,6 +175,20 @@ def test_a_refusal_before_the_answer_costs_nothing(code: str, streams: bool, fai
     assert type(error) is kind
     (attempt,) = row.attempts
     assert (attempt.error_code, attempt.http_status) == (code or str(status), status)
+    assert_costs_nothing(row)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["plain", "stream"])
+def test_throttling_is_waited_out_and_costs_nothing(streams: bool, failing: Any) -> None:
+    throttled, denied = refusing("ThrottlingException", 429), refusing("AccessDeniedException", 403)
+    refusals = iter([throttled, throttled, denied])
+
+    def refuse(handler: _Handler) -> None:
+        next(refusals)(handler)
+
+    error, row = failing(refuse, streams=streams)
+    assert type(error) is errors.AccessDeniedError
+    assert [attempt.error_code for attempt in row.attempts] == [*["ThrottlingException"] * 2, "AccessDeniedException"]
     assert_costs_nothing(row)
 
 

@@ -1,0 +1,387 @@
+"""The limiter: requests wait for their turn on the event loop, before they take a thread or are refused by Bedrock.
+
+Bedrock's quotas hold for an account, a region, and a model or profile: each has a `Lane` here, which all clients, runs,
+threads and event loops of the process share. A request is let in when a connection is free and the quota has room for
+what Bedrock is going to reserve: its input and `max_tokens`. When it is answered, what it did not use is given back
+(Amazon Bedrock User Guide, "Token burndown"). A quota that nobody knows is open, as far as the connections go, until
+the first refusal; from then on its pace is learned (`models/pace.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any, Literal, NamedTuple, Self
+
+from agentflow.core.errors import ThrottledError
+from agentflow.core.events import StepScope
+from agentflow.core.model import Usage
+from agentflow.core.time_limit import outward, quota_wait
+from agentflow.models.pace import Pace
+from agentflow.models.quota_use import LastMinute, StepUse, UsageByStep
+from agentflow.models.quotas import Quota
+
+TOKENS_BURST_SECONDS = 60.0  # a quota of tokens is one for a minute, and Bedrock lets a whole prompt in at once
+REQUESTS_BURST_SECONDS = 0.9  # even requests are safe however AWS counts a minute; 0.1 s covers what arrives late
+SOONER_SECONDS = 0.001  # a timer is set anew only where that lets a request in so much earlier
+
+Source = Literal["given", "Service Quotas", "learned", "unknown"]
+
+
+class LaneKey(NamedTuple):
+    """What a quota holds for; an `endpoint_url` of None is Amazon's own."""
+
+    account: str
+    endpoint_url: str | None
+    region: str
+    model_id: str
+
+
+class Asked(NamedTuple):
+    """What a request asks a lane for.
+
+    Attributes
+    ----------
+    scope : the step that it belongs to; lanes take turns between the runs.
+    input_tokens, max_tokens : what Bedrock reserves.
+    connections : how many requests the client has in flight at once.
+    deadline : when to give up waiting for the quota, by the lane's clock; None where somebody else sees to that.
+    """
+
+    scope: StepScope | None
+    input_tokens: int
+    max_tokens: int
+    connections: int
+    deadline: float | None = None
+
+
+class Lane:
+    """The quota of one account, region and model, and the requests that wait for it. Any thread may use it.
+
+    Parameters
+    ----------
+    burndown : tokens of the quota that each token of an answer takes.
+    clock : seconds, never going back.
+
+    Attributes
+    ----------
+    requests, tokens : the paces.
+    source : where the pace comes from.
+    in_flight, waiting, reserved_tokens : of now.
+    throttled, queued_seconds : since the process began.
+    """
+
+    def __init__(self, key: LaneKey, burndown: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self.key = key
+        self.requests = Pace()
+        self.tokens = Pace()
+        self.in_flight = self.waiting = self.reserved_tokens = self.throttled = 0
+        self.queued_seconds = 0.0
+        self._steps = UsageByStep()
+        self._known_from: Source | None = None
+        self._is_asked = False
+        self._burndown = burndown
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines: OrderedDict[str, deque[Turn]] = OrderedDict()  # run -> those that wait; the next run stands first
+        self._connections: dict[int, int] = {}  # size of a client's pool -> in flight; one pool of each size has a lane
+        self._timer: tuple[Turn, float] | None = None  # for whom, and when
+        self._used = LastMinute()
+
+    def know(self, quota: Quota, source: Source) -> None:
+        """Take in what the quota is; what somebody gave is not replaced by what Service Quotas says."""
+        with self._lock:
+            if source == "Service Quotas" and self._known_from == "given":
+                return
+            self._known_from = source
+            for pace, per_minute, burst, name in (
+                (self.requests, quota.requests_per_minute, REQUESTS_BURST_SECONDS, "requests"),
+                (self.tokens, quota.tokens_per_minute, TOKENS_BURST_SECONDS, "tokens"),
+            ):
+                if per_minute is not None and pace.known != per_minute / 60:
+                    setattr(self, name, Pace(per_minute / 60, burst))
+            self._pump()
+
+    def is_asked(self) -> bool:
+        """Return whether somebody knows the quota already, or has asked for it; who is told no asks now."""
+        with self._lock:
+            was_asked, self._is_asked = self._is_asked or self._known_from is not None, True
+        return was_asked
+
+    @property
+    def source(self) -> Source:
+        """Where the pace comes from."""
+        return self._known_from or ("learned" if self.is_paced else "unknown")
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether requests may have to wait for more than a connection."""
+        return self.requests.rate is not None or self.tokens.rate is not None
+
+    def has_room(self, tokens: int) -> bool:
+        """Return whether the quota would let a request in now."""
+        with self._lock:
+            waits_for_quota = self.waiting and self.is_paced
+            return not waits_for_quota and not self._wait_seconds(tokens, self._clock())
+
+    def headroom_tokens(self) -> float | None:
+        """Return how many tokens may be reserved now; None where the pace of tokens is open."""
+        with self._lock:
+            return self.tokens.balance(self._clock())
+
+    def used_last_minute(self) -> int:
+        """Return the tokens that answers of the last minute took of the quota."""
+        with self._lock:
+            return self._used.total(self._clock())
+
+    def wasteful_step(self) -> StepUse | None:
+        """Return the step whose `max_tokens` reserves most in vain; None where there is none."""
+        with self._lock:
+            return self._steps.most_wasteful()
+
+    def turn(self, asked: Asked) -> Turn:
+        """Return the turn of one request: `async with` waits for it."""
+        return Turn(self, asked)
+
+    # What follows is called by turns, and with the lock held.
+
+    def _enter(self, turn: Turn) -> bool:
+        """Let a request in, or put it in the line of its run."""
+        turn.asked_at = self._clock()
+        if not self._lines and self._is_free(turn) and not self._wait_seconds(turn.tokens, turn.asked_at):
+            self._let_in(turn)
+            return True
+        turn.waits_for_quota = self.is_paced
+        turn.future = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(turn.run, deque()).append(turn)
+        self.waiting += 1
+        self._pump()
+        return False
+
+    def _pump(self) -> None:
+        """Let in whoever can go, one run after the other; set a timer for the next one that cannot yet."""
+        while (turn := next((head for head in self._heads() if self._is_free(head)), None)) is not None:
+            wait = self._wait_seconds(turn.tokens, self._clock())
+            if wait > 0:
+                self._set_timer(turn, wait)
+                return
+            self._lines[turn.run].popleft()
+            self._lines.move_to_end(turn.run)
+            self.waiting -= 1
+            self._let_in(turn)
+            if not turn.wake():
+                turn.is_gone = True
+                turn.release()
+
+    def _heads(self) -> Iterator[Turn]:
+        """Return the first of each run's line, after clearing away those that do not wait any longer."""
+        for run, line in list(self._lines.items()):
+            while line and (line[0].is_gone or line[0].loop_is_closed):
+                self.waiting -= not line.popleft().is_gone
+            if line:
+                yield line[0]
+            else:
+                del self._lines[run]
+
+    def _is_free(self, turn: Turn) -> bool:
+        size = turn.asked.connections
+        return self._connections.get(size, 0) < size
+
+    def _wait_seconds(self, tokens: int, now: float) -> float:
+        if not self.is_paced:
+            return 0.0
+        return max(self.requests.wait_seconds(1, now), self.tokens.wait_seconds(tokens, now))
+
+    def _let_in(self, turn: Turn) -> None:
+        now = turn.let_in_at = self._clock()
+        self.requests.take(1, now)
+        self.tokens.take(turn.tokens, now)
+        self.queued_seconds += now - turn.asked_at
+        size = turn.asked.connections
+        self._connections[size] = self._connections.get(size, 0) + 1
+        self.in_flight += 1
+        self.reserved_tokens += turn.tokens
+        turn.held_tokens, turn.is_in = turn.tokens, True
+
+    def _set_timer(self, turn: Turn, wait: float) -> None:
+        due = self._clock() + wait
+        if self._timer is not None and self._timer[0] is turn and self._timer[1] <= due + SOONER_SECONDS:
+            return
+        if turn.call_later(wait, self._on_time):
+            self._timer = (turn, due)
+
+    def _on_time(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._pump()
+
+
+class Turn:
+    """The turn of one request in a lane: `async with` waits for it and gives the connection back.
+
+    What became of the request is told by one of `answered`, `refused` and `failed`, on any thread, also after the wait
+    for it was given up. A request that was never sent gives all back by itself.
+
+    Attributes
+    ----------
+    tokens : what is reserved.
+    asked_at, let_in_at : by the lane's clock.
+    was_sent : whether it was.
+    """
+
+    def __init__(self, lane: Lane, asked: Asked) -> None:
+        self.asked = asked
+        self.tokens = asked.input_tokens + asked.max_tokens
+        self.run = _root_run(asked.scope)
+        self.asked_at = self.let_in_at = 0.0
+        self.held_tokens = 0
+        self.is_in = self.is_gone = self.was_sent = self.waits_for_quota = False
+        self.future: asyncio.Future[None] | None = None
+        self._lane = lane
+
+    @property
+    def queued_ms(self) -> float:
+        """How long the request waited."""
+        return (self.let_in_at - self.asked_at) * 1000
+
+    async def __aenter__(self) -> Self:
+        """Wait for the turn.
+
+        Raises
+        ------
+        ThrottledError
+            The deadline passed before the quota had room.
+        """
+        lane, asked = self._lane, self.asked
+        with lane._lock:
+            if lane._enter(self):
+                return self
+        assert self.future is not None  # noqa: S101 - `_enter` has made it
+        try:
+            if not self.waits_for_quota:
+                await self.future
+                return self
+            left = None if asked.deadline is None else asked.deadline - self.asked_at
+            with quota_wait(asked.scope) if asked.scope else nullcontext():
+                async with asyncio.timeout(left):
+                    await self.future
+        except TimeoutError as error:
+            self._leave()
+            key = lane.key
+            raise ThrottledError(
+                f"The quota of {key.model_id} in {key.region} had no room for the call in {left or 0:.0f} s.",
+                fix="Raise AGENTFLOW_TIMEOUT, lower max_tokens, or raise the quota in Service Quotas.",
+                kind="throttle",
+            ) from error
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def _leave(self) -> None:
+        """Wait no longer."""
+        lane = self._lane
+        with lane._lock:
+            if self.is_in:
+                self.release()
+            elif not self.is_gone:
+                self.is_gone = True
+                lane.waiting -= 1
+            lane._pump()
+
+    async def __aexit__(self, *_: object) -> None:
+        with self._lane._lock:
+            self.release()
+            self._lane._pump()
+
+    def sending(self) -> None:
+        """Take in that the request is sent now."""
+        lane = self._lane
+        with lane._lock:
+            self.was_sent, now = True, lane._clock()
+            lane.requests.sent(1, self.let_in_at, now)
+            lane.tokens.sent(self.tokens, self.let_in_at, now)
+
+    def answered(self, usage: Usage, step: str | None) -> None:
+        """Settle at what the request took: input, cache writes, and the answer times the model's burndown."""
+        lane = self._lane
+        used = usage.input_tokens + usage.cache_write_tokens + usage.output_tokens * lane._burndown
+        with lane._lock:
+            now = lane._clock()
+            for pace in (lane.requests, lane.tokens):
+                pace.answered(self.let_in_at, now, waited=self.waits_for_quota)
+            self._settle(used)
+            lane._used.note(used, now)
+            lane._steps.note(step, self.asked.max_tokens, usage.output_tokens)
+            lane._pump()
+
+    def refused(self, words: str) -> None:
+        """Take in that Bedrock refused the request for a quota; its words tell which."""
+        lane = self._lane
+        with lane._lock:
+            now = lane._clock()
+            lane.throttled += 1
+            is_tokens = "token" in words.lower()
+            pace, amount = (lane.tokens, self.tokens) if is_tokens else (lane.requests, 1)
+            self._settle(0)
+            if not is_tokens:
+                pace.give_back(1)
+            pace.refused(amount, self.let_in_at, now)
+
+    def failed(self, *, may_have_worked: bool) -> None:
+        """Take in that the request failed for another reason; where Bedrock may have worked, all counts as used."""
+        with self._lane._lock:
+            self._settle(self.held_tokens if may_have_worked else 0)
+
+    def wake(self) -> bool:
+        """Let the one who waits go on, and return whether its event loop is still there."""
+        return self._tell(_set_result, self.future)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> bool:
+        """Call something later on the event loop of the one who waits; return whether the loop is still there."""
+        assert self.future is not None  # noqa: S101 - it waits
+        return self._tell(self.future.get_loop().call_later, seconds, call)
+
+    @property
+    def loop_is_closed(self) -> bool:
+        """Whether nobody can wait any longer."""
+        return self.future is not None and self.future.get_loop().is_closed()
+
+    def release(self) -> None:
+        """Give the connection back, and what was never sent; the caller holds the lane's lock."""
+        if not self.is_in:
+            return
+        lane, self.is_in = self._lane, False
+        lane.in_flight -= 1
+        lane._connections[self.asked.connections] -= 1
+        if not self.was_sent:
+            self._settle(0)
+            lane.requests.give_back(1)
+
+    def _tell(self, call: Callable[..., object], *arguments: Any) -> bool:
+        assert self.future is not None  # noqa: S101 - it waits
+        try:
+            self.future.get_loop().call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop was closed
+            return False
+        return True
+
+    def _settle(self, used: int) -> None:
+        held, self.held_tokens = self.held_tokens, 0
+        self._lane.reserved_tokens -= held
+        self._lane.tokens.give_back(held - used)
+
+
+def _set_result(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _root_run(scope: StepScope | None) -> str:
+    """Return the run that a step belongs to in the end; calls outside of runs share one line."""
+    scopes = tuple(outward(scope))
+    return scopes[-1].run.result.run_id if scopes else ""
