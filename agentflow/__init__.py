@@ -16,23 +16,23 @@ from agentflow.core import ports
 
 if TYPE_CHECKING:
     from agentflow.core.agent import SimpleAgent
-    from agentflow.core.backtest import Backtest
     from agentflow.core.budget import budget
     from agentflow.core.config import AgentConfig, WorkflowConfig
     from agentflow.core.content import Attachment, CachePoint
     from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunInterrupted, WorkflowError
-    from agentflow.core.explain import Explanation
+    from agentflow.core.explaining.backtest import Backtest
+    from agentflow.core.explaining.explain import Explanation
     from agentflow.core.history import cache, get_run, prune_cache, prune_runs, resume, runs
     from agentflow.core.model import Guardrail, Turn
     from agentflow.core.portal import RunHandle
-    from agentflow.core.quote import Quote
+    from agentflow.core.quoting.quote import Quote
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
     from agentflow.core.workflow import Workflow
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
     from agentflow.models.choice import list_models, select_model
-    from agentflow.models.quotas import Quota
+    from agentflow.models.limiting.quotas import Quota
     from agentflow.notebook.magics import load_ipython_extension
 
 __version__ = "0.1.0"
@@ -42,14 +42,14 @@ _PUBLIC = {
     "AgentFlowError": "agentflow.core.errors",
     "BudgetExceeded": "agentflow.core.errors",
     "Attachment": "agentflow.core.content",
-    "Backtest": "agentflow.core.backtest",
+    "Backtest": "agentflow.core.explaining.backtest",
     "BedrockClient": "agentflow.models.bedrock_client",
     "CachePoint": "agentflow.core.content",
-    "Explanation": "agentflow.core.explain",
+    "Explanation": "agentflow.core.explaining.explain",
     "Guardrail": "agentflow.core.model",
     "ModelType": "agentflow.models.catalog",
-    "Quota": "agentflow.models.quotas",
-    "Quote": "agentflow.core.quote",
+    "Quota": "agentflow.models.limiting.quotas",
+    "Quote": "agentflow.core.quoting.quote",
     "RunHandle": "agentflow.core.portal",
     "RunInterrupted": "agentflow.core.errors",
     "RunResult": "agentflow.core.result",

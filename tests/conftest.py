@@ -9,7 +9,7 @@ import pytest
 
 from agentflow.local.launch import EndpointProcess
 from agentflow.models.failover import breakers
-from agentflow.models.lanes import lanes
+from agentflow.models.limiting.lanes import lanes
 from agentflow.models.retries import retry_budget
 from agentflow.utils.env import VARIABLES
 from tests.dictated import Dictated, dictated_server

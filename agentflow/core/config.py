@@ -186,7 +186,7 @@ class AgentConfig(_Config):
         DefinitionError
             The file cannot be read, or a setting is wrong; `problems` lists all that is.
         """
-        from agentflow.core.definition import agent_config_from_yaml
+        from agentflow.core.definition.workflows import agent_config_from_yaml
 
         return agent_config_from_yaml(source)
 
@@ -198,6 +198,6 @@ class AgentConfig(_Config):
         DefinitionError
             `output_type` is a class that cannot be imported, such as one of a notebook's cell.
         """
-        from agentflow.core.definition import agent_config_to_yaml
+        from agentflow.core.definition.workflows import agent_config_to_yaml
 
         return agent_config_to_yaml(self, path)

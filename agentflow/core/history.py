@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.core.definition import from_definition_json
+from agentflow.core.definition.workflows import from_definition_json
 from agentflow.core.errors import ResumeError
-from agentflow.core.evidence import IN_JOURNAL
+from agentflow.core.explaining.evidence import IN_JOURNAL
 from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
 from agentflow.core.resume import open_journal

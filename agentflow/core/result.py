@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import pandas as pd
 
-    from agentflow.core.evidence import Evidence
-    from agentflow.core.explain import Explanation
+    from agentflow.core.explaining.evidence import Evidence
+    from agentflow.core.explaining.explain import Explanation
 
 
 _adding = threading.Lock()  # the threads of one step may ask models at the same time
@@ -464,7 +464,7 @@ class RunResult:
         JournalError
             The journal cannot be read.
         """
-        from agentflow.core.explain import explain
+        from agentflow.core.explaining.explain import explain
 
         return explain(self, step, item)
 
@@ -472,7 +472,7 @@ class RunResult:
         """Fill in `why` in all rows of a run that has ended, once; the journal is read for it. Never raises."""
         if self._told_why or self.status == "running":
             return
-        from agentflow.core.explain import fill_words
+        from agentflow.core.explaining.explain import fill_words
 
         self._told_why = True
         fill_words(self)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.core import ports
 from agentflow.core.errors import InputError, ResumeError
-from agentflow.core.evidence import IN_JOURNAL
+from agentflow.core.explaining.evidence import IN_JOURNAL
 from agentflow.core.graph import downstream_of
 from agentflow.core.journal import Journal, PastRun, RunJournal, RunRecord
 from agentflow.core.recording import Recording

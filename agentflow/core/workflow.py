@@ -15,18 +15,18 @@ from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, SimpleAgent, as_agent
 from agentflow.core.budget import Budget, budgets_in_force, dollars, spent_of
 from agentflow.core.config import WorkflowConfig
-from agentflow.core.definition import definition_json, from_yaml, to_yaml
+from agentflow.core.definition.workflows import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
 from agentflow.core.errors import AgentFlowError, BudgetExceeded, DefinitionError, InputError, mark_interrupted
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
-from agentflow.core.evidence import IN_JOURNAL, InMemory
+from agentflow.core.explaining.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
-from agentflow.core.quote import Quote
-from agentflow.core.quoting import as_rows, make_quote
+from agentflow.core.quoting.making import as_rows, make_quote
+from agentflow.core.quoting.quote import Quote
 from agentflow.core.readers import Reader, ReaderThread
 from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
@@ -41,7 +41,7 @@ from agentflow.utils.threads import function_pool
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agentflow.core.backtest import Backtest
+    from agentflow.core.explaining.backtest import Backtest
 
 
 class Workflow:
@@ -532,7 +532,7 @@ class Workflow:
         RunInterrupted
             As for `run()`.
         """
-        from agentflow.core.backtest import backtest
+        from agentflow.core.explaining.backtest import backtest
 
         return backtest(self, runs, sample=sample, seed=seed)
 

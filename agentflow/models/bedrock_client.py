@@ -14,8 +14,8 @@ from agentflow.models import converse
 from agentflow.models.call import Answered, Call
 from agentflow.models.catalog import ModelType, load_catalog
 from agentflow.models.counting import count_tokens
-from agentflow.models.quota_report import QuotaReport, quota_report
-from agentflow.models.quotas import Quota
+from agentflow.models.limiting.quotas import Quota
+from agentflow.models.limiting.report import QuotaReport, quota_report
 from agentflow.models.route import Route, account_of
 from agentflow.models.stream import ReplyStream, streaming
 from agentflow.models.tokens import estimate

@@ -34,7 +34,7 @@ from agentflow.models.catalog import ResolvedModel
 from agentflow.models.checks import check_request
 from agentflow.models.failover import choose
 from agentflow.models.faults import Place, code_of, explain, kind_of, may_be_billed
-from agentflow.models.limits import Asked, Turn
+from agentflow.models.limiting.lane import Asked, Turn
 from agentflow.models.retries import AttemptFailed, Patience, retry_budget
 from agentflow.models.route import Destination, Route, destinations
 

@@ -25,8 +25,8 @@ from typing import get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agentflow.core.definition.yaml_text import load_source
 from agentflow.core.errors import DefinitionError, nearest
-from agentflow.core.yaml_text import load_source
 from agentflow.models.prices import Price, PriceFile, PriceList, ProfileKind
 
 

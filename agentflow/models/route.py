@@ -12,10 +12,10 @@ from agentflow.core.errors import UnknownModelError
 from agentflow.core.model import Request
 from agentflow.models.catalog import GLOBAL, Catalog, ResolvedModel
 from agentflow.models.failover import Breaker, breakers
-from agentflow.models.lanes import lanes
-from agentflow.models.limits import Lane, LaneKey
+from agentflow.models.limiting.lane import Lane, LaneKey
+from agentflow.models.limiting.lanes import lanes
+from agentflow.models.limiting.quotas import Quota, read_quota
 from agentflow.models.prices import ON_DEMAND
-from agentflow.models.quotas import Quota, read_quota
 from agentflow.models.tokens import estimate, estimated_tokens
 from agentflow.models.transport import Transport
 

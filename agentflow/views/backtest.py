@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentflow.core.backtest import Backtest, Case
 from agentflow.core.errors import message_of
+from agentflow.core.explaining.backtest import Backtest, Case
 from agentflow.core.result import RunResult, StepRow
 from agentflow.views.format import MARKS, count, duration, money, plural
 from agentflow.views.html_parts import CARD, MUTED, element, fact_blocks, plain, safe, small

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentflow.core.changes import Reason
-from agentflow.core.explain import Explanation
+from agentflow.core.explaining.changes import Reason
+from agentflow.core.explaining.explain import Explanation
 from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, element, plain, safe
 from agentflow.views.outputs import encodable, one_line
 

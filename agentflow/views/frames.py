@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from agentflow.core.backtest import Backtest
+from agentflow.core.explaining.backtest import Backtest
 from agentflow.core.model import ABANDONED
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.core.result import RunResult, StepRow
 
 _UNIT_BY_ENDING = {

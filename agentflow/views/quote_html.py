@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.views import quote_words as words
 from agentflow.views.format import NOT_APPLICABLE, UNKNOWN, count, money
 from agentflow.views.html_parts import (

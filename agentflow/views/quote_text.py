@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from decimal import Decimal
 
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.views import quote_words as words
 from agentflow.views.format import NOT_APPLICABLE, count, money
 from agentflow.views.outputs import one_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.core.result import total_usd
 from agentflow.views.format import NOT_APPLICABLE, count, duration, money, money_places, plural
 from agentflow.views.outputs import one_line

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
-from agentflow.core.definition import to_dict
+from agentflow.core.definition.workflows import to_dict
 from agentflow.core.step_parts import workflow_parts
 from tests.endpoint import Endpoint
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from agentflow import BedrockClient
-from agentflow.models.lanes import lanes
+from agentflow.models.limiting.lanes import lanes
 from tests.endpoint import Endpoint
 
 CALLS = 100_000

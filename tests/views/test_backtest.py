@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentflow.core.backtest import Backtest, Case
-from agentflow.core.quote import Quote
+from agentflow.core.explaining.backtest import Backtest, Case
+from agentflow.core.quoting.quote import Quote
 from agentflow.core.result import RunResult
 from agentflow.views.backtest import backtest_html, backtest_text
 from agentflow.views.frames import backtest_frame

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow.core.changes import Reason
-from agentflow.core.explain import Explanation
+from agentflow.core.explaining.changes import Reason
+from agentflow.core.explaining.explain import Explanation
 from agentflow.views.explanation import explanation_html, explanation_text
 from tests.views.looks import Page
 from tests.views.runs import HOSTILE

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow.core.backtest import Backtest, Case
-from agentflow.core.changes import Reason
-from agentflow.core.explain import Explanation
-from agentflow.core.quote import Quote
+from agentflow.core.explaining.backtest import Backtest, Case
+from agentflow.core.explaining.changes import Reason
+from agentflow.core.explaining.explain import Explanation
+from agentflow.core.quoting.quote import Quote
 from agentflow.core.result import RunResult
 from agentflow.views.backtest import backtest_html
 from agentflow.views.explanation import explanation_html

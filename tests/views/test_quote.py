@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.views.outputs import columns
 from agentflow.views.quote_html import quote_html
 from agentflow.views.quote_text import quote_text

@@ -11,9 +11,9 @@ from pydantic import BaseModel, SecretStr
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, WorkflowError
 from agentflow.core.errors import InputError
+from agentflow.core.explaining.resolved_inputs import resolved_inputs
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.outputs import NotKept
-from agentflow.core.resolved_inputs import resolved_inputs
 from tests.endpoint import Endpoint
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow.models.pace import Pace
+from agentflow.models.limiting.pace import Pace
 
 
 class Bucket:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from textwrap import shorten
 
 from agentflow.core.errors import AgentFlowError, message_of
-from agentflow.core.resolved_inputs import PastInputs
+from agentflow.core.explaining.resolved_inputs import PastInputs
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.core.step_parts import StepParts
 

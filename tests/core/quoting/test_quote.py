@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.errors import InputError
 from agentflow.core.events import StepFinished, StepMapped, StepStarted
-from agentflow.core.quote import Quote, StepQuote
+from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.store.journal import journal
-from tests.core.priced import PricedClient, prompt
+from tests.core.quoting.priced import PricedClient, prompt
 from tests.endpoint import Endpoint
 from tests.store.runs import Recorded, reply
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, create_model
 
-from agentflow.core.changes import KINDS, Reason, part_changes, same
+from agentflow.core.explaining.changes import KINDS, Reason, part_changes, same
 from agentflow.core.step_parts import StepParts
 
 

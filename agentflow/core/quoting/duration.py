@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan
-from agentflow.core.quote_walk import FunctionTally, PromptTally, Tally
+from agentflow.core.quoting.walk import FunctionTally, PromptTally, Tally
 
 
 def steps_at_once(config: WorkflowConfig, runs: int) -> int | None:

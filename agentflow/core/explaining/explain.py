@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agentflow.core import ports
-from agentflow.core.changes import KINDS, Reason, part_changes, value_changes
 from agentflow.core.errors import AgentFlowError, InputError, RunNotFoundError, nearest
-from agentflow.core.held_back import held_back
+from agentflow.core.explaining.changes import KINDS, Reason, part_changes, value_changes
+from agentflow.core.explaining.held_back import held_back
+from agentflow.core.explaining.resolved_inputs import PastInputs
 from agentflow.core.journal import PastRun
 from agentflow.core.model import Origin
 from agentflow.core.places import Place, all_rows
-from agentflow.core.resolved_inputs import PastInputs
 from agentflow.core.result import RunResult, StepRow, StepStatus
 from agentflow.core.step_parts import StepParts
 

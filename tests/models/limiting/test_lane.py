@@ -14,8 +14,8 @@ from agentflow import AgentConfig, BedrockClient, Quota, SimpleAgent, Workflow, 
 from agentflow.core.errors import DefinitionError, StepTimeoutError, ThrottledError
 from agentflow.core.events import StepScope
 from agentflow.core.model import Usage
-from agentflow.models.lanes import lanes
-from agentflow.models.limits import Asked, Lane, LaneKey
+from agentflow.models.limiting.lane import Asked, Lane, LaneKey
+from agentflow.models.limiting.lanes import lanes
 from tests.endpoint import Endpoint
 
 KEY = LaneKey("default", None, "us-east-1", "model")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
-from agentflow.core.definition import definition_json, from_definition_json, from_dict, to_dict
+from agentflow.core.definition.import_path import import_object, import_path_of
+from agentflow.core.definition.workflows import definition_json, from_definition_json, from_dict, to_dict
 from agentflow.core.errors import DefinitionError
-from agentflow.core.import_path import import_object, import_path_of
 from agentflow.core.model import Guardrail, Reply, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.step import Reference

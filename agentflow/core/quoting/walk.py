@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from agentflow.core.agent import SimpleAgent
-from agentflow.core.assumption import LOW, Assumption, Evidence, PromptAssumption
 from agentflow.core.errors import CassetteError
 from agentflow.core.model import Estimate, Request
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan, PlannedStep
+from agentflow.core.quoting.assumption import LOW, Assumption, Evidence, PromptAssumption
 from agentflow.core.reuse import AnswerCache
 from agentflow.core.step_run import as_items
 from agentflow.core.template import StandIn, look_up

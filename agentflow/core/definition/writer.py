@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentflow.core import ports
 from agentflow.core.agent import Agent, FunctionAgent, SimpleAgent
 from agentflow.core.config import AgentConfig, WorkflowConfig
-from agentflow.core.import_path import import_path_of
+from agentflow.core.definition.import_path import import_path_of
 from agentflow.core.model import Guardrail
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.output_types import short_form_of

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.config import AgentConfig
-from agentflow.core.definition_reader import DefinitionReader
-from agentflow.core.definition_writer import DefinitionWriter
+from agentflow.core.definition.reader import DefinitionReader
+from agentflow.core.definition.writer import DefinitionWriter
 from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -128,7 +128,7 @@ def _workflow(data: Any, path: Path | None, bedrock_client: Model | None) -> Wor
 
 
 def _written(data: dict[str, Any], path: Path | str | None) -> str:
-    from agentflow.core.yaml_text import dump_yaml
+    from agentflow.core.definition.yaml_text import dump_yaml
 
     text = dump_yaml(data)
     if path is not None:
@@ -137,7 +137,7 @@ def _written(data: dict[str, Any], path: Path | str | None) -> str:
 
 
 def _loaded(source: Path | str) -> tuple[Any, Path | None]:
-    from agentflow.core.yaml_text import load_source
+    from agentflow.core.definition.yaml_text import load_source
 
     try:
         return load_source(source)

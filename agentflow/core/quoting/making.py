@@ -11,16 +11,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.core import ports
-from agentflow.core.assumption import CASES, LIKELY, Evidence, Spread
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.errors import InputError, JournalError, nearest
 from agentflow.core.journal import Journal, PastWork
 from agentflow.core.model import Usage
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.plan import Plan
-from agentflow.core.quote import Quote, StepQuote
-from agentflow.core.quote_time import step_seconds, steps_at_once, total_seconds
-from agentflow.core.quote_walk import PromptTally, Tally, Walk
+from agentflow.core.quoting.assumption import CASES, LIKELY, Evidence, Spread
+from agentflow.core.quoting.duration import step_seconds, steps_at_once, total_seconds
+from agentflow.core.quoting.quote import Quote, StepQuote
+from agentflow.core.quoting.walk import PromptTally, Tally, Walk
 from agentflow.core.reuse import AnswerCache
 
 if TYPE_CHECKING:

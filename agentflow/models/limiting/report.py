@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.models.lanes import lanes
-from agentflow.models.limits import Lane
+from agentflow.models.limiting.lane import Lane
+from agentflow.models.limiting.lanes import lanes
 from agentflow.models.route import Route
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from agentflow.core.errors import ThrottledError
 from agentflow.core.events import StepScope
 from agentflow.core.model import Usage
 from agentflow.core.time_limit import outward, quota_wait
-from agentflow.models.pace import Pace
-from agentflow.models.quota_use import LastMinute, StepUse, UsageByStep
-from agentflow.models.quotas import Quota
+from agentflow.models.limiting.pace import Pace
+from agentflow.models.limiting.quotas import Quota
+from agentflow.models.limiting.use import LastMinute, StepUse, UsageByStep
 
 TOKENS_BURST_SECONDS = 60.0  # a quota of tokens is one for a minute, and Bedrock lets a whole prompt in at once
 REQUESTS_BURST_SECONDS = 0.9  # even requests are safe however AWS counts a minute; 0.1 s covers what arrives late

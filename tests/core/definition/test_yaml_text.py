@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agentflow.core.definition.yaml_text import dump_yaml, load_yaml
 from agentflow.core.errors import DefinitionError
-from agentflow.core.yaml_text import dump_yaml, load_yaml
 
 TEXTS = st.text(max_size=30) | st.text(" \n\t\r\x85\u2028\ufeff:#-|>'\"\\{}[]&*!%@`?~=<a0é😀\ud800", max_size=12)
 DATA = st.recursive(

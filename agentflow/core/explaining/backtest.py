@@ -14,13 +14,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.core.changes import same
 from agentflow.core.errors import BudgetExceeded, InputError, WorkflowError
+from agentflow.core.explaining.changes import same
+from agentflow.core.explaining.resolved_inputs import PastInputs
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.outputs import NotKept
-from agentflow.core.quote import Quote
-from agentflow.core.quoting import make_quote
-from agentflow.core.resolved_inputs import PastInputs
+from agentflow.core.quoting.making import make_quote
+from agentflow.core.quoting.quote import Quote
 from agentflow.core.result import RunResult, StepRow, StepStatus, total_usd
 from agentflow.core.rows import over_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from agentflow.models.limits import Lane, LaneKey
+from agentflow.models.limiting.lane import Lane, LaneKey
 
 
 class Lanes:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentflow.core import ports
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.config import AgentConfig, WorkflowConfig
+from agentflow.core.definition.import_path import import_object, is_import_path
 from agentflow.core.errors import DefinitionError, nearest
-from agentflow.core.import_path import import_object, is_import_path
 from agentflow.core.model import Model
 from agentflow.core.step import Reference
 from agentflow.core.template import parse_reference
@@ -141,7 +141,7 @@ class DefinitionReader:
         """Read a workflow that is a step: from its data, or from its file."""
         if not isinstance(value, str):
             return self._at("its workflow").workflow(value)
-        from agentflow.core.yaml_text import load_source
+        from agentflow.core.definition.yaml_text import load_source
 
         path = (self.files[-1].parent if self.files else Path()) / value
         files = (*self.files, path)
