@@ -33,7 +33,8 @@ from agentflow.core.journal import ITEMS
 from agentflow.core.outputs import NotKept, Stored, gathered
 from agentflow.core.plan import Binding, Plan, PlannedStep
 from agentflow.core.recording import Recording
-from agentflow.core.result import RunResult, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepStatus
 from agentflow.core.step_run import FAILED, REFUSED, StepRunner, as_items
 from agentflow.core.template import look_up
 from agentflow.utils.threads import function_pool

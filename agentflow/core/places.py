@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 
 Place: TypeAlias = tuple[str, int | None]  # a step's path, and the item
 

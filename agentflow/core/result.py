@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
 from agentflow.core.errors import message_of, type_name_of
@@ -32,8 +30,9 @@ from agentflow.core.events import (
     TextDelta,
     ToolCalled,
 )
-from agentflow.core.model import Attempt, Reply, ToolCall, Usage
-from agentflow.core.outputs import Outputs, gathered, loaded
+from agentflow.core.model import Usage
+from agentflow.core.outputs import Outputs, gathered
+from agentflow.core.step_row import Pending, StepRow, StepStatus, is_same, total_usd
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -44,163 +43,6 @@ if TYPE_CHECKING:
 
 
 _adding = threading.Lock()  # the threads of one step may ask models at the same time
-
-
-class StepStatus(StrEnum):
-    """How far a step came."""
-
-    NOT_RUN = "not run"
-    RUNNING = "running"
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-
-_ENDED_BADLY = frozenset({StepStatus.FAILED, StepStatus.CANCELLED})
-
-
-@dataclass(slots=True)
-class StepRow:
-    """What is known of one step of a run, or of one item of a mapped step; times in milliseconds, money in dollars.
-
-    `started_ms` counts from the start of the run. `own_attempts` are those of all model calls that the step made,
-    `own_replies` their answers, `rejected` those of them that the step could not use, and asked again, `own_tool_calls`
-    the tools that its models had called. A step that calls no model has none of them, and no costs and tokens.
-    `own_pending` are requests that were sent and have not come back, with the most that each can cost.
-    `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
-    itself. `reason` says why a step was skipped, or stopped. `why` is a word for why it ran or did not
-    (`core/explain.py`), empty while the run goes on and where nobody knows; views have it filled in by
-    `RunResult.tell_why`.
-    """
-
-    step: str
-    item: int | None = None
-    status: StepStatus = StepStatus.NOT_RUN
-    started_ms: float | None = None
-    latency_ms: float | None = None
-    own_attempts: tuple[Attempt, ...] = ()
-    own_replies: tuple[Reply, ...] = ()
-    rejected: tuple[Reply, ...] = ()
-    own_pending: tuple[Pending, ...] = ()
-    own_tool_calls: tuple[ToolCall, ...] = ()
-    model_id: str | None = None
-    kept_output: Any = None
-    error: BaseException | None = None
-    reason: str = ""
-    items: list[StepRow] | None = None
-    inner: RunResult | None = None
-    why: str = ""
-
-    @property
-    def output(self) -> Any:
-        """What the step returned; a large one is read from the journal now."""
-        return loaded(self.kept_output)
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The requests that were sent, those of all items and inner steps together."""
-        return self.own_attempts + tuple(chain.from_iterable(row.attempts for row in self._parts()))
-
-    @property
-    def replies(self) -> tuple[Reply, ...]:
-        """The answers, those to all items and inner steps together."""
-        return self.own_replies + tuple(chain.from_iterable(row.replies for row in self._parts()))
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tools that were called, those of all items and inner steps together."""
-        return self.own_tool_calls + tuple(chain.from_iterable(row.tool_calls for row in self._parts()))
-
-    def _parts(self) -> Iterable[StepRow]:
-        return chain(self.items or (), self.inner.rows.values() if self.inner else ())
-
-    @property
-    def model(self) -> str | None:
-        """Who answered; several models are joined by a comma."""
-        return ", ".join(dict.fromkeys(reply.model for reply in self.replies)) or None
-
-    @property
-    def paid(self) -> tuple[Reply, ...]:
-        """The answers that the models were asked for; the others were there before."""
-        return tuple(reply for reply in self.replies if reply.origin is None)
-
-    @property
-    def cached(self) -> bool | None:
-        """Whether all answers were there before; None where the step made no calls."""
-        replies = self.replies
-        return all(reply.origin is not None for reply in replies) if replies else None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens of the step's answered calls, without those that cost nothing; None where there were no calls."""
-        return sum((reply.usage for reply in self.paid), Usage()) if self.replies else None
-
-    @property
-    def cost_usd(self) -> Decimal | None:
-        """What the step's calls cost; None where it made none, or where a price is not known."""
-        return total_usd(reply.cost_usd for reply in self.paid) if self.replies else None
-
-    @property
-    def bedrock_usd(self) -> Decimal | None:
-        """Bedrock's list price of the step's tokens; None where it made no calls, or where a price is not known."""
-        return total_usd(reply.bedrock_usd for reply in self.paid) if self.replies else None
-
-    @property
-    def saved_usd(self) -> Decimal | None:
-        """Bedrock's list price of the answers that were there before; None as for `bedrock_usd`."""
-        given = [reply for reply in self.replies if reply.origin is not None]
-        return total_usd(reply.bedrock_usd for reply in given) if self.replies else None
-
-    @property
-    def wasted_usd(self) -> Decimal | None:
-        """What of `cost_usd` bought nothing: answers that were rejected, and all of a step that did not end well.
-
-        None where the step made no calls, and where a request may have been billed that was never answered.
-        """
-        if not (self.replies or self.attempts) or self.uncertain_usd != 0:
-            return None
-        parts = list(self._parts())
-        own = self.own_replies if self.status in _ENDED_BADLY and not parts else self.rejected
-        lost = total_usd(reply.cost_usd for reply in own if reply.origin is None)
-        inner = total_usd(part.wasted_usd for part in parts if part.replies or part.attempts)
-        return None if lost is None or inner is None else lost + inner
-
-    @property
-    def uncertain_usd(self) -> Decimal | None:
-        """The most that requests without an answer can have cost; None where a price is not known.
-
-        They were given up, broke off, or were on their way when their process ended.
-        """
-        return total_usd(
-            chain(
-                (attempt.may_cost_usd for attempt in self.own_attempts),
-                (pending.most_usd for pending in self.own_pending),
-                (part.uncertain_usd for part in self._parts()),
-            )
-        )
-
-
-class Pending(NamedTuple):
-    """A request that was sent and has not come back."""
-
-    number: int
-    started_at: datetime
-    most_usd: Decimal | None
-
-
-def _same(pending: Pending, attempt: Attempt) -> bool:
-    return (pending.number, pending.started_at) == (attempt.number, attempt.started_at)
-
-
-def total_usd(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """Add up dollars; one unknown amount makes the sum unknown."""
-    total = Decimal(0)
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
 
 
 @dataclass
@@ -295,7 +137,7 @@ class RunResult:
         row = self.row(event.step_id, event.item)
         with _adding:
             row.own_attempts += (event.attempt,)
-            row.own_pending = tuple(pending for pending in row.own_pending if not _same(pending, event.attempt))
+            row.own_pending = tuple(pending for pending in row.own_pending if not is_same(pending, event.attempt))
         row.model_id = event.model_id
 
     def _call_finished(self, event: CallFinished) -> None:

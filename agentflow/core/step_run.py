@@ -14,7 +14,7 @@ from agentflow.core.journal import Encoded, RunJournal
 from agentflow.core.outputs import Stored
 from agentflow.core.plan import PlannedStep
 from agentflow.core.recording import Recording
-from agentflow.core.result import StepStatus
+from agentflow.core.step_row import StepStatus
 from agentflow.core.time_limit import TimeLimit
 from agentflow.utils.threads import function_pool
 

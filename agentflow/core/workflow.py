@@ -548,7 +548,7 @@ class Workflow:
 
     @classmethod
     def from_yaml(cls, source: Path | str, *, bedrock_client: Model | None = None) -> Workflow:
-        """Return the workflow that is written in a YAML file; `core/definition.py` has the format.
+        """Return the workflow that is written in a YAML file; `core/definition/workflows.py` has the format.
 
         Reading imports the functions that the file names: read only files that you trust.
 

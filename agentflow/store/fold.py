@@ -10,7 +10,8 @@ from agentflow.core.events import StepFinished
 from agentflow.core.model import ABANDONED, Attempt, Reply
 from agentflow.core.outputs import NotKept
 from agentflow.core.places import Place, all_rows, inner_prefix
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 from agentflow.store.records import Body, event_of, read
 
 Answers = Mapping[Place, Sequence[tuple[str, Reply]]]

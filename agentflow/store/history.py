@@ -15,7 +15,8 @@ from agentflow.core.journal import PastRun
 from agentflow.core.model import Reply
 from agentflow.core.outputs import NotKept, Outputs, Stored, gathered
 from agentflow.core.places import Place
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.store.batch import WHOLE
 from agentflow.store.codec import ITEMS, JSON, NOT_KEPT, decode
 from agentflow.store.fold import fold

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from agentflow.core.errors import message_of
 from agentflow.core.explaining.backtest import Backtest, Case
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 from agentflow.views.format import MARKS, count, duration, money, plural
 from agentflow.views.html_parts import CARD, MUTED, element, fact_blocks, plain, safe, small
 from agentflow.views.outputs import one_line

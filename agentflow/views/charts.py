@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import duration, money
 from agentflow.views.outputs import clip, one_line
 from agentflow.views.summary import was_answered

@@ -10,7 +10,8 @@ import pandas as pd
 from agentflow.core.explaining.backtest import Backtest
 from agentflow.core.model import ABANDONED
 from agentflow.core.quoting.quote import Quote, StepQuote
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 
 _UNIT_BY_ENDING = {
     "_per_minute": "per minute",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agentflow.core.model import ABANDONED
 from agentflow.core.outputs import Stored
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import count, duration, explain, plural
 from agentflow.views.html_parts import MONO, MUTED, RULE, badge, element, error_note, safe, small
 from agentflow.views.html_table import steps_table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentflow.core.model import ABANDONED
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
 from agentflow.views.html_parts import CELL, HEAD, HEAD_NUMBER, MUTED, NUMBER, ROW, TABLE, badge, element, safe, small
 from agentflow.views.summary import column_places, prices_note, row_note, was_answered

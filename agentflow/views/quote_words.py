@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 from agentflow.core.quoting.quote import Quote, StepQuote
-from agentflow.core.result import total_usd
+from agentflow.core.step_row import total_usd
 from agentflow.views.format import NOT_APPLICABLE, count, duration, money, money_places, plural
 from agentflow.views.outputs import one_line
 

@@ -8,7 +8,8 @@ from itertools import chain
 
 from agentflow.core.model import ABANDONED
 from agentflow.core.outputs import Stored
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import count, duration, money, money_places, plural
 from agentflow.views.outputs import one_line, preview
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money, spoken
 from agentflow.views.outputs import clip, columns, encodable, one_line
 from agentflow.views.summary import (

@@ -10,7 +10,8 @@ from enum import StrEnum
 from itertools import pairwise
 
 from agentflow.core.model import Attempt
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 
 # Of the axis. Shorter pieces join a neighbour: they are narrower than a pixel, or slivers of no interest.
 _RESOLUTION = 1 / 1000

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow.core.model import ABANDONED, Attempt, Origin, Reply, Usage
-from agentflow.core.result import RunResult, StepRow, StepStatus, total_usd
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow, StepStatus, total_usd
 from agentflow.models.catalog import load_catalog
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)

@@ -19,7 +19,7 @@ from agentflow import BedrockClient, Workflow, WorkflowError
 from agentflow.core import errors
 from agentflow.core.errors import ModelCallError
 from agentflow.core.model import Request
-from agentflow.core.result import StepRow
+from agentflow.core.step_row import StepRow
 from agentflow.local.errors import STATUS_BY_CODE
 from agentflow.local.eventstream import CONTENT_TYPE, event, exception
 

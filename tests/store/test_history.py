@@ -18,7 +18,8 @@ from agentflow.core.events import AttemptFinished, NestedEvent, RunStarted, Step
 from agentflow.core.journal import Encoded
 from agentflow.core.model import ABANDONED, Request
 from agentflow.core.outputs import NotKept, Stored
-from agentflow.core.result import RunResult, StepRow
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 from agentflow.store import history
 from agentflow.store.journal import SqliteJournal
 from agentflow.store.owner import this_process

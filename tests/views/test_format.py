@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow.core.errors import CredentialsError
-from agentflow.core.result import StepStatus
+from agentflow.core.step_row import StepStatus
 from agentflow.views import format as words
 from agentflow.views.format import MARKS, duration, explain, money, money_places
 from tests.views.looks import contrast

@@ -21,8 +21,9 @@ from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.outputs import NotKept
 from agentflow.core.quoting.making import make_quote
 from agentflow.core.quoting.quote import Quote
-from agentflow.core.result import RunResult, StepRow, StepStatus, total_usd
+from agentflow.core.result import RunResult
 from agentflow.core.rows import over_rows
+from agentflow.core.step_row import StepRow, StepStatus, total_usd
 
 if TYPE_CHECKING:
     import pandas as pd

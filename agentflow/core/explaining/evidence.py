@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.places import Place, all_rows
-from agentflow.core.result import RunResult, StepStatus
+from agentflow.core.result import RunResult
 from agentflow.core.step import Step
 from agentflow.core.step_parts import workflow_parts
+from agentflow.core.step_row import StepStatus
 
 
 class Evidence(Protocol):

@@ -1,7 +1,7 @@
 """Why a step ran or did not: what changed since an earlier run, where its answer came from, or what kept it back.
 
-A word for each, which the tables have: a kind of change (`core/changes.py`), `new`, `again` (it ran though nothing
-changed), `cached`, `skipped`, `not run`, `cancelled` or `running`; empty where nobody knows.
+A word for each, which the tables have: a kind of change (`changes.py`), `new`, `again` (it ran though nothing changed),
+`cached`, `skipped`, `not run`, `cancelled` or `running`; empty where nobody knows.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from agentflow.core.explaining.resolved_inputs import PastInputs
 from agentflow.core.journal import PastRun
 from agentflow.core.model import Origin
 from agentflow.core.places import Place, all_rows
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts
+from agentflow.core.step_row import StepRow, StepStatus
 
 CACHED = "cached"
 _MOST_COMPARED = 5_000  # rows; to compare more would keep a table waiting for longer than a second

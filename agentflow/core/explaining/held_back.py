@@ -8,8 +8,9 @@ from textwrap import shorten
 
 from agentflow.core.errors import AgentFlowError, message_of
 from agentflow.core.explaining.resolved_inputs import PastInputs
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts
+from agentflow.core.step_row import StepRow, StepStatus
 
 _MOST_CHARS = 300  # of an error
 

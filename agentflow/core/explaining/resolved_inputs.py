@@ -10,8 +10,9 @@ from typing import Any
 from agentflow.core.errors import AgentFlowError, InputError
 from agentflow.core.journal import PastRun
 from agentflow.core.outputs import NotKept
-from agentflow.core.result import RunResult, StepRow, StepStatus
+from agentflow.core.result import RunResult
 from agentflow.core.step_parts import Source, StepParts
+from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.core.step_run import as_items
 from agentflow.core.template import look_up
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core import ports
-from agentflow.core.result import total_usd
+from agentflow.core.step_row import total_usd
 
 if TYPE_CHECKING:
     import pandas as pd
