@@ -207,11 +207,11 @@ steps:
     examples:
     - [My shop is down!, '{"urgent": true}']
     client: {region_name: eu-west-1}
-  clean: {function: 'tests.core.test_definition:clean'}
+  clean: {function: 'tests.core.definition.test_workflows:clean'}
   reply:
     agent:
       name: agent
-      output_type: tests.core.test_definition:Ticket
+      output_type: tests.core.definition.test_workflows:Ticket
     prompt_template: 'Reply {tone} about {product}: {clean}'
     inputs:
       tone: formal
@@ -230,8 +230,8 @@ steps:
       name: inside
       steps:
         seven:
-          object: tests.core.test_definition:SEVEN
-          when: tests.core.test_definition:is_long
+          object: tests.core.definition.test_workflows:SEVEN
+          when: tests.core.definition.test_workflows:is_long
     inputs:
       picture: {file: a/b.png}
       data: {bytes: YWJj}
@@ -272,7 +272,9 @@ def test_another_file_is_found_from_the_file_that_names_it(tmp_path: Path) -> No
     (tmp_path / "parts").mkdir()
     (tmp_path / "main.yaml").write_text("name: main\nsteps: {sub: {workflow: parts/sub.yaml}}")
     (tmp_path / "parts/sub.yaml").write_text("name: sub\nsteps: {deep: {workflow: ../deep.yaml}}")
-    (tmp_path / "deep.yaml").write_text("name: deep\nsteps: {clean: {function: 'tests.core.test_definition:clean'}}")
+    (tmp_path / "deep.yaml").write_text(
+        "name: deep\nsteps: {clean: {function: 'tests.core.definition.test_workflows:clean'}}"
+    )
     sub = Workflow.from_yaml(tmp_path / "main.yaml").steps["sub"].agent
     assert isinstance(sub, WorkflowAgent)
     assert "name: deep" in sub.workflow.to_yaml()
@@ -430,10 +432,10 @@ def test_all_that_cannot_be_written_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("thing", "path"),
     [
-        (clean, "tests.core.test_definition:clean"),
-        (Tools.shout, "tests.core.test_definition:Tools.shout"),
-        (SEVEN, "tests.core.test_definition:SEVEN"),
-        (Ticket, "tests.core.test_definition:Ticket"),
+        (clean, "tests.core.definition.test_workflows:clean"),
+        (Tools.shout, "tests.core.definition.test_workflows:Tools.shout"),
+        (SEVEN, "tests.core.definition.test_workflows:SEVEN"),
+        (Ticket, "tests.core.definition.test_workflows:Ticket"),
         (json.dumps, "json:dumps"),
         (len, "builtins:len"),
         (Tools().whisper, None),
@@ -498,7 +500,7 @@ def test_a_client_that_cannot_be_written_is_named() -> None:
     workflow = one_step(prompt(client=Echo()))
     workflow.add_step("secret", prompt(client=BedrockClient(endpoint_url="https://me:hunter2@proxy.example")))
     first, second = problems_of(workflow)
-    assert first.startswith("Step 'step': its client <tests.core.test_definition.Echo object")
+    assert first.startswith("Step 'step': its client <tests.core.definition.test_workflows.Echo object")
     assert second == "Step 'secret': its client's endpoint_url holds a password, which is never written. Leave it out."
 
 
@@ -545,7 +547,8 @@ def test_nor_is_one_with_a_condition_in_code() -> None:
 def test_the_settings_of_an_agent_are_a_file_too(tmp_path: Path) -> None:
     config = AgentConfig(name="summary", max_tokens=500, system="Be\nbrief.\n", output_type=Ticket)
     assert config.to_yaml(tmp_path / "agent.yaml") == (
-        "name: summary\nmax_tokens: 500\nsystem: |\n  Be\n  brief.\noutput_type: tests.core.test_definition:Ticket\n"
+        "name: summary\nmax_tokens: 500\nsystem: |\n  Be\n  brief.\n"
+        "output_type: tests.core.definition.test_workflows:Ticket\n"
     )
     assert AgentConfig.from_yaml(str(tmp_path / "agent.yaml")) == config
 
@@ -563,5 +566,5 @@ def test_all_that_is_wrong_with_an_agents_settings_is_said_at_once() -> None:
 
 
 def test_an_async_function_is_read_as_one() -> None:
-    workflow = Workflow.from_yaml("name: x\nsteps: {a: {function: 'tests.core.test_definition:is_long'}}")
+    workflow = Workflow.from_yaml("name: x\nsteps: {a: {function: 'tests.core.definition.test_workflows:is_long'}}")
     assert asyncio.run(workflow.execute(ticket="x" * 101)).outputs == {"a": True}
