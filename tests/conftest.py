@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from agentflow.local.launch import EndpointProcess
 from agentflow.models.failover import breakers
@@ -14,6 +15,9 @@ from agentflow.models.retries import retry_budget
 from agentflow.utils.env import VARIABLES
 from tests.dictated import Dictated, dictated_server
 from tests.endpoint import Endpoint
+
+settings.register_profile("agentflow", deadline=None)  # no test is a matter of time
+settings.load_profile("agentflow")
 
 pytest_plugins = ["agentflow.local.pytest_plugin"]  # also where this AgentFlow is not the one that is installed
 
