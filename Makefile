@@ -58,7 +58,7 @@ bench: model  ## what the engine, the journal and the local endpoint cost, besid
 	@$(BIN)/python benchmarks/endpoint.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	@AGENTFLOW_HOME=$$(mktemp -d) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR notebooks/*.ipynb
 
 format: $(INSTALLED)  ## format the code
