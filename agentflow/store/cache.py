@@ -62,7 +62,7 @@ class SqliteCache:
         if key in self._forgotten:
             return None
         if recent := self._recent.get(key, place):
-            return recent
+            return read(Reply, json.loads(recent))
         row = self._read(_FIND, key, place)
         if row is None:
             return None

@@ -10,6 +10,7 @@ import difflib
 import json
 import threading
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class Cassette:
         """
         line = self._lines.get(key)
         if line is not None:
-            return read(Reply, line["reply"])
+            return read(Reply, deepcopy(line["reply"]))  # its blocks are the caller's own
         if self._replay_only:
             raise CassetteError(
                 f"The cassette {self._path} has no answer to this request. {self._nearest(request)}",

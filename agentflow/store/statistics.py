@@ -64,9 +64,9 @@ def _past_calls(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[
     calls = []
     for run_id, step in islice(_places(connection, "answers", run_ids), _PATHS):
         path = _without_items(step)
-        rows = connection.execute(
+        rows = connection.execute(  # those without tokens were there before: the same answers once more
             "SELECT reply, CASE WHEN row_number() OVER (ORDER BY id DESC) <= ? THEN request END FROM answers "
-            "WHERE run_id = ? AND step = ? ORDER BY id DESC LIMIT ?",
+            "WHERE run_id = ? AND step = ? AND input_tokens + output_tokens > 0 ORDER BY id DESC LIMIT ?",
             (REQUESTS - taken[path], run_id, step, CALLS - taken[path]),
         ).fetchall()
         taken[path] += len(rows)

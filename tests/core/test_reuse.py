@@ -83,6 +83,22 @@ def test_each_reuse_gives_objects_of_its_own(scripted: Endpoint) -> None:
     assert workflow.run().outputs["t"].tags == ["a"]
 
 
+@pytest.mark.parametrize("cache", [True, "answers.jsonl"])
+def test_what_somebody_does_to_a_reply_is_not_in_the_next_one(scripted: Endpoint, cache: bool | str) -> None:
+    client = BedrockClient(endpoint_url=scripted.url)
+    workflow = Workflow(WorkflowConfig(name="changing", cache=cache))
+
+    async def change() -> str:
+        reply = await client.invoke("haiku", "as it was")
+        block: Any = reply.content[0]
+        before: str = block["text"]
+        block["text"] = "changed"
+        return before
+
+    workflow.add_step("change", change)
+    assert [workflow.run().outputs["change"] for _ in range(3)] == ["as it was"] * 3
+
+
 def test_fresh_asks_again_and_the_new_answer_takes_the_place_of_the_old_one(scripted: Endpoint) -> None:
     workflow = chain(scripted, "a")
     scripted.follow(text="old")

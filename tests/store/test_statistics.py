@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from agentflow.core.content import Attachment
 from agentflow.core.errors import JournalError
 from agentflow.core.events import CallFinished, NestedEvent, RunStarted, StepFinished, StepMapped, StepStarted
 from agentflow.core.journal import PastStep, PastWork
-from agentflow.core.model import Request, Turn, Usage
+from agentflow.core.model import Origin, Request, Turn, Usage
 from agentflow.store import statistics
 from agentflow.store.database import Database
 from agentflow.store.journal import SqliteJournal
@@ -53,6 +54,15 @@ def test_a_request_with_an_image_is_not_whole(journal: SqliteJournal) -> None:
 def test_other_workflows_are_left_out(journal: SqliteJournal) -> None:
     Recorded(journal, "ask").answer("ask", reply())
     assert journal.past_work("other") == PastWork([], [])
+
+
+def test_answers_that_were_there_before_count_once(journal: SqliteJournal) -> None:
+    first = Recorded(journal, "ask")
+    first.run.keep_answer("ask", None, ASKED, reply())
+    again = Recorded(journal, "ask")
+    origin = Origin(first.run_id, "ask", None, datetime.now(UTC))
+    again.run.note_answer("ask", None, ASKED, replace(reply(), origin=origin))
+    assert len(past(journal).calls) == 1
 
 
 def test_of_each_step_the_newest_calls_are_taken(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
