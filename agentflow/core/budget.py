@@ -23,7 +23,6 @@ class Budget:
     Parameters
     ----------
     limit_usd : above 0.
-    spent_usd : what was spent of it before.
 
     Attributes
     ----------
@@ -36,9 +35,9 @@ class Budget:
         The limit is no amount above 0.
     """
 
-    def __init__(self, limit_usd: Decimal | float | str, *, spent_usd: Decimal = Decimal(0)) -> None:
+    def __init__(self, limit_usd: Decimal | float | str) -> None:
         self.limit_usd = as_limit(limit_usd)
-        self.spent_usd = spent_usd
+        self.spent_usd = Decimal(0)
         self._held = Decimal(0)
 
     @property

@@ -17,17 +17,18 @@ from agentflow.utils.threads import function_pool
 
 CacheSource = bool | str  # what `WorkflowConfig(cache=...)` takes
 
-Place = str  # where a request goes: the local endpoint's answers are not those of Bedrock
-
 
 class AnswerCache(Protocol):
-    """Where answers are kept, by the key of their request. All but `is_quick` may block where that is false."""
+    """Where answers are kept, by the key of their request and the place that was asked.
+
+    The place counts because the local endpoint is no Bedrock. All but `is_quick` may block where that is false.
+    """
 
     @property
     def is_quick(self) -> bool:
         """Whether `find` takes microseconds and never waits, so that an event loop may call it."""
 
-    def find(self, key: str, place: Place, request: Request) -> Reply | None:
+    def find(self, key: str, place: str, request: Request) -> Reply | None:
         """Return an answer that was kept, with its origin; a fresh object each time.
 
         Raises
@@ -36,13 +37,13 @@ class AnswerCache(Protocol):
             There is none, and nothing else may answer.
         """
 
-    def keep(self, place: Place, request: Request, reply: Reply) -> None:
+    def keep(self, place: str, request: Request, reply: Reply) -> None:
         """Keep an answer, in the place of an older one; durable after the next `wait_until_durable`."""
 
     def wait_until_durable(self) -> bool:
         """Block until all that was kept before is durable, and return whether it is."""
 
-    def count_use(self, key: str, place: Place) -> None:
+    def count_use(self, key: str, place: str) -> None:
         """Note that an answer was given again. Never blocks."""
 
     def forget(self, key: str) -> None:
@@ -50,7 +51,7 @@ class AnswerCache(Protocol):
 
 
 _lock = threading.Lock()
-_on_their_way: dict[tuple[AnswerCache, str, Place], Future[None]] = {}
+_on_their_way: dict[tuple[AnswerCache, str, str], Future[None]] = {}
 
 
 class Reuse:
@@ -65,7 +66,7 @@ class Reuse:
         self._cache = cache
         self._fresh = fresh
 
-    async def answer(self, key: str, place: Place, request: Request, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+    async def answer(self, key: str, place: str, request: Request, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return an answer that was kept, or ask for one; of equal requests at the same time one is sent.
 
         Raises
@@ -93,12 +94,12 @@ class Reuse:
                 del _on_their_way[flight]
             mine.set_result(None)  # the others look into the cache again, and ask where nothing was answered
 
-    async def _find(self, key: str, place: Place, request: Request) -> Reply | None:
+    async def _find(self, key: str, place: str, request: Request) -> Reply | None:
         if self._cache.is_quick:
             return self._cache.find(key, place, request)
         return await function_pool().run(partial(self._cache.find, key, place, request))
 
-    def keep(self, origin: tuple[str, str, int | None], place: Place, request: Request, reply: Reply) -> None:
+    def keep(self, origin: tuple[str, str, int | None], place: str, request: Request, reply: Reply) -> None:
         """Keep an answer of a run, a step and an item."""
         kept = replace(
             reply, origin=Origin(*origin, datetime.now(UTC)), attempts=(), queue_ms=0.0, retry_wait_ms=0.0, ttft_ms=None
@@ -114,8 +115,8 @@ class Reuse:
         self._cache.forget(reply.key)
 
 
-async def open_reuse(source: CacheSource, *, fresh: bool) -> Reuse | None:
-    """Return how a run finds and keeps answers; None where it does not.
+def opened_cache(source: CacheSource) -> AnswerCache:
+    """Return a cache, opened. Blocks.
 
     Parameters
     ----------
@@ -125,10 +126,11 @@ async def open_reuse(source: CacheSource, *, fresh: bool) -> Reuse | None:
     Raises
     ------
     JournalError, CassetteError
-        The cache cannot be opened.
+        It cannot be opened.
     """
-    if source is False:
-        return None
-    return Reuse(
-        await function_pool().run(lambda: cast("AnswerCache", ports.load("answer_cache")(source))), fresh=fresh
-    )
+    return cast("AnswerCache", ports.load("answer_cache")(source))
+
+
+async def open_reuse(source: CacheSource, *, fresh: bool) -> Reuse | None:
+    """Return how a run finds and keeps answers, None where it does not; parameters and errors as for `opened_cache`."""
+    return Reuse(await function_pool().run(partial(opened_cache, source)), fresh=fresh) if source else None

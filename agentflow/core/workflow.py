@@ -264,7 +264,7 @@ class Workflow:
         recording = Recording(
             taps=[*self._taps(), *own],
             delta_taps=[*self._delta_taps(), *(own if deltas else ())],
-            budgets=self._budgets(self.config.budget_usd),
+            budgets=self._checked_budgets(self.config.budget_usd),
         )
         run_id = f"r-{os.urandom(6).hex()}"
         needs_more = self.config.journal or self.config.cache
@@ -287,12 +287,12 @@ class Workflow:
     def _sampling(self) -> Workflow:
         return over_rows(self, f"samples of {self.config.name}", "sample", cache=False)
 
-    def _budgets(self, limit_usd: Decimal | float | str | None, *, spent_usd: Decimal = Decimal(0)) -> Sequence[Budget]:
-        """Return what limits a run's money."""
-        if limit_usd is None and not budgets_in_force():
-            return ()
-        self._check_prices()
-        return () if limit_usd is None else (Budget(limit_usd, spent_usd=spent_usd),)
+    def _checked_budgets(self, limit_usd: Decimal | float | str | None) -> Sequence[Budget]:
+        """Return what limits a run's money; an `UnknownPriceError` where no budget can be kept."""
+        budgets = _budgets(limit_usd)
+        if budgets or budgets_in_force():
+            self._check_prices()
+        return budgets
 
     def _check_prices(self) -> None:
         """Raise an `UnknownPriceError` for a step whose model has no known price."""
@@ -312,7 +312,7 @@ class Workflow:
         """Return a run of this workflow as a step of another run, whose journal and result it shares."""
         if parent is None:
             return self._prepare(inputs)
-        recording = Recording(parent=parent, budgets=self._budgets(self.config.budget_usd))
+        recording = Recording(parent=parent, budgets=_budgets(self.config.budget_usd))
         return Run(self.plan, self.config, inputs, recording, run_id=parent.run.result.run_id)
 
     async def _admitted(self, run: Run) -> RunResult:
@@ -481,12 +481,13 @@ class Workflow:
         if await workflow_of(run_id) == sampling.config.name:
             return await sampling.resume(run_id, accept_changes=accept_changes, budget_usd=budget_usd, **inputs)
         limit_usd = self.config.budget_usd if budget_usd is None else budget_usd
-        self._budgets(limit_usd)  # it is checked before the run is taken over
+        budgets = self._checked_budgets(limit_usd)
         resumption: Resumption = await prepare_resumption(self, run_id, inputs, accept_changes=accept_changes)
         self.last_result = resumption.past.result
         if resumption.journal is None:
             return resumption.past.result
-        budgets = self._budgets(limit_usd, spent_usd=spent_of(resumption.past.result))
+        for budget in budgets:
+            budget.spent_usd = spent_of(resumption.past.result)
         recording = Recording(
             past=resumption.past,
             again=resumption.again,
@@ -567,6 +568,10 @@ class Workflow:
     def __repr__(self) -> str:
         takes = ", ".join(self.inputs) or "nothing"
         return f"Workflow({self.config.name!r}, steps: {', '.join(self.steps) or 'none'}; takes: {takes})"
+
+
+def _budgets(limit_usd: Decimal | float | str | None) -> Sequence[Budget]:
+    return () if limit_usd is None else (Budget(limit_usd),)
 
 
 def _mapped_parameter(

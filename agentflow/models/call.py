@@ -82,7 +82,7 @@ class Call:
     @property
     def most_usd(self) -> Decimal | None:
         """The dearest that an attempt can become."""
-        return self.target.most_usd
+        return self.target.estimate.most_usd
 
     async def run(self, send: Send) -> Reply:
         """Send the request until it is answered, and return the reply.
@@ -166,7 +166,8 @@ class Call:
     async def _attempt(self, send: Send) -> Reply:
         self._choose()
         target, link = self.target, self.route.link
-        asked = Asked(self.scope, target.input_tokens, self.request.max_tokens, self.route.connections, self._deadline)
+        tokens, connections = target.estimate.input_tokens, self.route.connections
+        asked = Asked(self.scope, tokens, self.request.max_tokens, connections, self._deadline)
         sending = _Sending(self, send)
         try:
             if not link.is_open:  # what this takes is no part of the turn

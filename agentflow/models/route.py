@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
 from agentflow.core.errors import UnknownModelError
-from agentflow.core.model import Request
+from agentflow.core.model import Estimate, Request
 from agentflow.models.catalog import GLOBAL, Catalog, ResolvedModel
 from agentflow.models.failover import Breaker, breakers
 from agentflow.models.limiting.lane import Lane, LaneKey
 from agentflow.models.limiting.lanes import lanes
 from agentflow.models.limiting.quotas import Quota, read_quota
 from agentflow.models.prices import ON_DEMAND
-from agentflow.models.tokens import estimate, estimated_tokens
+from agentflow.models.tokens import estimate
 from agentflow.models.transport import Transport
 
 
@@ -73,18 +72,12 @@ class Destination:
     @property
     def has_room(self) -> bool:
         """Whether the quota would let the request in now."""
-        return self.lane.has_room(self.input_tokens + self._request.max_tokens)
+        return self.lane.has_room(self.estimate.input_tokens + self._request.max_tokens)
 
     @cached_property
-    def input_tokens(self) -> int:
-        """The likely number of input tokens."""
-        spec = self.resolved.spec
-        return estimated_tokens(self._request, spec.tokenizer if spec else None)
-
-    @cached_property
-    def most_usd(self) -> Decimal | None:
-        """The dearest that the request can become."""
-        return estimate(self.resolved, self._request).most_usd
+    def estimate(self) -> Estimate:
+        """What the request will take."""
+        return estimate(self.resolved, self._request)
 
     def ask_quota(self) -> None:
         """Have Service Quotas asked what the quota is, once, on a thread of its own; Amazon's own endpoint only."""

@@ -104,8 +104,8 @@ class Writer:
         self._file: tuple[int, int] | None = None
         self._chore: Iterator[None] | None = None
         self._beat_at = 0.0
-        self._retry_at: float | None = None
-        self._problem: JournalError | None = None
+        self._problem: JournalError | None = None  # why the last commit failed; tried again at `_retry_at`
+        self._retry_at = 0.0
         self._stop_at: float | None = None
 
     @property
@@ -123,7 +123,7 @@ class Writer:
         """
         self._connection, self._file = connection, self._database.identity()
         self._chore = chore(connection) if chore else None
-        self._problem = self._retry_at = self._stop_at = None
+        self._problem = self._stop_at = None
         self._ended.clear()
         self._thread = threading.Thread(target=self._serve, name="agentflow-journal", daemon=True)
         self._thread.start()
@@ -196,7 +196,7 @@ class Writer:
     def _pause(self) -> None:
         """Sleep until there is something to do."""
         now = time.monotonic()
-        if self._retry_at is not None:
+        if self._problem is not None:
             self._urgent.wait(max(0.0, self._retry_at - now))
         else:
             if self._chore is None:
@@ -238,10 +238,10 @@ class Writer:
             self._lives.pop(live, None)
 
     def _write(self) -> None:
-        if self._problem is not None and self._retry_at is not None and time.monotonic() < self._retry_at:
+        if self._problem is not None and time.monotonic() < self._retry_at:
             self._give_up_waiting(self._problem)
             return
-        self._problem = self._retry_at = None
+        self._problem = None
         while self._groups:
             batch = self._groups[0].batch
             try:
@@ -328,7 +328,7 @@ class Writer:
         )
 
     def _beat(self) -> None:
-        if not self._lives or time.monotonic() < self._beat_at or self._retry_at is not None:
+        if not self._lives or time.monotonic() < self._beat_at or self._problem is not None:
             return
         self._beat_at = time.monotonic() + self._heartbeat_seconds
         try:

@@ -21,7 +21,7 @@ from agentflow.core.quoting.assumption import CASES, LIKELY, Evidence, Spread
 from agentflow.core.quoting.duration import step_seconds, steps_at_once, total_seconds
 from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.core.quoting.walk import PromptTally, Tally, Walk
-from agentflow.core.reuse import AnswerCache
+from agentflow.core.reuse import opened_cache
 
 if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
@@ -49,7 +49,7 @@ def make_quote(workflow: Workflow, rows: Sequence[Row]) -> Quote:
     plan, config = workflow.plan, workflow.config
     past, unseen, warnings = _past(config)
     evidence = Evidence(past, unseen)
-    cache = cast("AnswerCache", ports.load("answer_cache")(config.cache)) if config.cache else None
+    cache = opened_cache(config.cache) if config.cache else None
     first = [Walk(evidence, case, every_item=False, cache=cache) for case in CASES]
     for walk in first:
         walk.run(plan, rows[0])
