@@ -253,6 +253,11 @@ def test_a_special_value_comes_back(value: Any) -> None:
     assert same(again(value), value)
 
 
+def test_half_a_windows_share_comes_back() -> None:
+    share = PureWindowsPath("\\\\host\\")
+    assert same(again(share), share)
+
+
 def test_a_path_of_this_system_keeps_its_type(tmp_path: Any) -> None:
     assert same(again(tmp_path), tmp_path)
 
