@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
@@ -54,16 +55,18 @@ class DaemonPool(Executor):
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call on a thread and wait for it; a cancelled wait abandons it."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
         future = self.submit(call)
-        answer = asyncio.wrap_future(future)
+        future.add_done_callback(lambda _: _tell(loop, answer))
         try:
-            return await asyncio.shield(answer)
+            await answer
         except asyncio.CancelledError:
-            answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else looks at it
             if not future.cancel():
                 # A moment later: where many waits are cancelled together, first all that still queue leave the queue.
-                asyncio.get_running_loop().call_soon(self.abandon, future)
+                loop.call_soon(self.abandon, future)
             raise
+        return future.result()
 
     def abandon(self, future: Future[Any]) -> None:
         """Take a call out of the queue, or let the thread that runs it end with it and start another in its place."""
@@ -103,6 +106,12 @@ class DaemonPool(Executor):
             with self._lock:
                 # Work that was put while every thread was busy is taken next; only a thread without any is idle.
                 self._idle += self._work.empty()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[None]) -> None:
+    """Let the one who waits on an event loop go on, where both are still there."""
+    with suppress(RuntimeError):  # the loop was closed
+        loop.call_soon_threadsafe(lambda: answer.done() or answer.set_result(None))
 
 
 @cache
