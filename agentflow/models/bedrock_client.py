@@ -12,7 +12,7 @@ from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Estimate, Reply, Request, RequestOptions, TokenCount
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call
-from agentflow.models.catalog import ModelType, load_catalog
+from agentflow.models.catalog import GLOBAL, ModelType, load_catalog
 from agentflow.models.counting import count_tokens
 from agentflow.models.limiting.quotas import Quota
 from agentflow.models.limiting.report import QuotaReport, quota_report
@@ -46,7 +46,8 @@ class BedrockClient:
         ``{"arn:aws:bedrock:...:application-inference-profile/abc": "haiku"}``: its price and limits are those of the
         model. A `global.haiku` says that it was made from the global profile, which has another price.
     regions : in the place of `region_name`, several: a call goes to the first that is in service and whose quota has
-        room, and is tried again in another one. The attempts say where, and why.
+        room, and is tried again in another one. The attempts say where, and why. A `global` behind the first region is
+        its global inference profile, for models that have one: it may send a request to any region of the world.
     quotas : what the account may ask of a model in a minute, where Service Quotas does not say: by the names of models.
     fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries.
         `reply.model` and the attempts show it. None: no other model is ever asked.
@@ -122,7 +123,10 @@ class BedrockClient:
 
     @cached_property
     def _route(self) -> Route:
-        others = tuple(map(self._route_to, self._other_regions))
+        others = tuple(
+            self._route_to(self.region)._replace(profile=GLOBAL) if other == GLOBAL else self._route_to(other)
+            for other in self._other_regions
+        )
         return self._route_to(self.region)._replace(elsewhere=others, fallback_model=self._fallback_model)
 
     def _route_to(self, region: str) -> Route:
@@ -297,6 +301,11 @@ def _checked_regions(region_name: str | None, regions: Sequence[str] | None) -> 
         return region_name, ()
     if isinstance(regions, str) or not regions or len(set(regions)) < len(regions):
         raise DefinitionError(f"regions={regions!r} is no list of different regions.", fix="Give one or more names.")
+    if regions[0] == GLOBAL:
+        raise DefinitionError(
+            f"regions={list(regions)!r}: 'global' is a profile of the region before it.",
+            fix="Name a region first; for the global profile alone, ask for the model 'global.haiku'.",
+        )
     if region_name not in (None, regions[0]):
         raise DefinitionError(
             f"region_name={region_name!r} is not the first of regions={list(regions)!r}.", fix="Give `regions` alone."

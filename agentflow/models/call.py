@@ -165,9 +165,9 @@ class Call:
             raise explained from refused
 
     def _choose(self) -> None:
-        """Choose the region of the next attempt."""
+        """Choose where the next attempt goes."""
         if len(self._targets) > 1 or self.target is not self._targets[0]:
-            after = (self.route.region, self._failed) if self._failed else None
+            after = (self.route.name, self._failed) if self._failed else None
             position, why = choose(self._targets, after=after)
             self.target = self._targets[position]
             self.reason = why or self.reason

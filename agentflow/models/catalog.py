@@ -155,6 +155,19 @@ class Catalog(Row):
             fix=f"Use one of {', '.join(known)}, or a full Bedrock model id, inference profile or ARN.",
         )
 
+    def through(self, profile: str, resolved: ResolvedModel) -> ResolvedModel:
+        """Return a model as it is called through another kind of profile.
+
+        Raises
+        ------
+        UnknownModelError
+            It has none of that kind, or is known by an application inference profile, which decides it.
+        """
+        if resolved.spec is None or resolved.model_id.startswith("arn:"):
+            raise UnknownModelError(f"{resolved.name} has no profile {profile!r}.", fix="Name a model of the catalog.")
+        model_id = f"{_chosen_profile(resolved.spec, profile)}.{resolved.spec.id}"
+        return self._resolved(resolved.name, model_id, profile)
+
     def _resolved(self, name: str, model_id: str, profile: str) -> ResolvedModel:
         if spec := self.models.get(name):
             _check_lifecycle(name, spec)

@@ -93,8 +93,8 @@ class Place(Protocol):
     """Somewhere that a call can go."""
 
     @property
-    def region(self) -> str:
-        """The region's name."""
+    def name(self) -> str:
+        """The region, or a profile of it."""
 
     @property
     def breaker(self) -> Breaker:
@@ -111,19 +111,19 @@ def choose(places: Sequence[Place], *, after: tuple[str, ModelCallError] | None)
     Parameters
     ----------
     places : in the order in which they are wanted; at least one.
-    after : the region and the error of the attempt before.
+    after : the name of the place and the error of the attempt before.
     """
     usable = [position for position, place in enumerate(places) if not place.breaker.is_open] or list(
         range(len(places))
     )
     failed_there = after is not None and after[1].kind in ELSEWHERE
-    wanted = [position for position in usable if not failed_there or places[position].region != after[0]] or usable  # type: ignore[index]
+    wanted = [position for position in usable if not failed_there or places[position].name != after[0]] or usable  # type: ignore[index]
     chosen = next((position for position in wanted if places[position].has_room), wanted[0])
     if after is not None:
-        moved = places[chosen].region != after[0]
+        moved = places[chosen].name != after[0]
         return chosen, f"{after[0]}: {after[1].code}" if moved else ""
     if chosen == 0:
         return 0, ""
     first = places[0]
-    why = f"{first.region} is out of service" if first.breaker.is_open else f"the quota of {first.region} has no room"
+    why = f"{first.name} is out of service" if first.breaker.is_open else f"the quota of {first.name} has no room"
     return chosen, why

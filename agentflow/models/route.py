@@ -28,6 +28,7 @@ class Route(NamedTuple):
     timeout_seconds : how long a call outside of a run may wait for its quota.
     account : tells the accounts of the process apart.
     quotas : what the user said of them, by the name of the model.
+    profile : the kind of inference profile to use for every model; None is the region's.
     elsewhere : the other regions, in the order in which they are wanted.
     fallback_model : asked where the model itself cannot answer; None: none is.
     """
@@ -42,8 +43,25 @@ class Route(NamedTuple):
     timeout_seconds: float
     account: str
     quotas: Mapping[str, Quota]
+    profile: str | None = None
     elsewhere: tuple[Route, ...] = ()
     fallback_model: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other ways of its client."""
+        return f"{self.profile}.{self.region}" if self.profile else self.region
+
+    def resolve(self, model: str | None) -> ResolvedModel:
+        """Return what a model is called there.
+
+        Raises
+        ------
+        UnknownModelError
+            The name is no model, or the model cannot be called there.
+        """
+        resolved = self.catalog.resolve(model, self.region)
+        return resolved if self.profile is None else self.catalog.through(self.profile, resolved)
 
 
 class Destination:
@@ -55,9 +73,9 @@ class Destination:
         self._request = request
 
     @property
-    def region(self) -> str:
-        """The region's name."""
-        return self.route.region
+    def name(self) -> str:
+        """What tells it from the other destinations of the request."""
+        return self.route.name
 
     @cached_property
     def breaker(self) -> Breaker:
@@ -93,7 +111,7 @@ class Destination:
 
 
 def destinations(route: Route, model: str | None, request: Request) -> list[Destination]:
-    """Return where a request can go, the first choice first; a region in which there is no such model is left out.
+    """Return where a request can go, the first choice first; a place in which there is no such model is left out.
 
     Raises
     ------
@@ -103,7 +121,7 @@ def destinations(route: Route, model: str | None, request: Request) -> list[Dest
     found, missing = [], None
     for way in (route, *route.elsewhere):
         try:
-            found.append(Destination(way, way.catalog.resolve(model, way.region), request))
+            found.append(Destination(way, way.resolve(model), request))
         except UnknownModelError as error:
             missing = missing or error
     if missing is not None and not found:

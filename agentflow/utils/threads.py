@@ -111,7 +111,12 @@ class DaemonPool(Executor):
 def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[None]) -> None:
     """Let the one who waits on an event loop go on, where both are still there."""
     with suppress(RuntimeError):  # the loop was closed
-        loop.call_soon_threadsafe(lambda: answer.done() or answer.set_result(None))
+        loop.call_soon_threadsafe(_end, answer)
+
+
+def _end(answer: asyncio.Future[None]) -> None:
+    if not answer.done():
+        answer.set_result(None)
 
 
 @cache

@@ -197,3 +197,28 @@ def test_regions_are_a_list_of_different_names(wrong: list[str]) -> None:
         BedrockClient(regions=wrong)
     with pytest.raises(DefinitionError, match="is not the first"):
         BedrockClient("eu-west-1", regions=[EAST, WEST])
+
+
+async def test_a_call_goes_on_through_the_global_profile_and_its_attempts_say_why(regions: Regions) -> None:
+    regions.refuses["us.anthropic"] = USED_UP
+    client = BedrockClient(regions=[EAST, "global"], endpoint_url=regions.url)
+    reply = await client.invoke("haiku", "x")
+    assert reply.model_id.startswith("global.anthropic")
+    assert reply.region == EAST
+    assert reply.attempts[1].reason == "us-east-1: ThrottlingException"
+    regions.refuses.clear()
+    assert (await client.invoke("haiku", "x")).model_id.startswith("us.anthropic")
+    assert {row["model_id"].partition(".")[0] for row in client.quota().rows} == {"us", "global"}
+
+
+async def test_a_model_without_a_global_profile_is_asked_through_its_own_alone(regions: Regions) -> None:
+    regions.refuses[EAST] = USED_UP
+    client = BedrockClient(regions=[EAST, "global"], endpoint_url=regions.url)
+    with pytest.raises(ThrottledError):
+        await client.invoke("llama-3-3-70b", "x")
+    assert regions.asked == [EAST]
+
+
+def test_the_global_profile_alone_is_no_region() -> None:
+    with pytest.raises(DefinitionError, match="global"):
+        BedrockClient(regions=["global"])
