@@ -109,6 +109,7 @@ __all__ = [
 ports.connect(
     answer_cache="agentflow.store.journal:answer_cache",
     answers_frame="agentflow.views.frames:answers_frame",
+    map_rows="agentflow.batch.mapping:map_rows",
     journal="agentflow.store.journal:journal",
     models_frame="agentflow.views.frames:models_frame",
     model_client="agentflow.models.bedrock_client:BedrockClient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core.errors import DefinitionError
@@ -53,13 +54,27 @@ class WorkflowAgent:
 
 
 class RowAgent(WorkflowAgent):
-    """Runs a workflow as a step whose one parameter, `row`, has all inputs of the workflow, by name."""
+    """Runs a workflow as a step whose one parameter, `row`, has all inputs of the workflow, by name.
+
+    Parameters
+    ----------
+    gate : entered by each run.
+    """
 
     parameters: Mapping[str, bool] = {"row": True}
 
+    def __init__(
+        self, workflow: Workflow, *, within: Workflow, gate: AbstractAsyncContextManager[Any] | None = None
+    ) -> None:
+        super().__init__(workflow, within=within)
+        self._gate = gate
+
     async def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Run the workflow and return its outputs, by step."""
-        return await super().run(values["row"])
+        if self._gate is None:
+            return await super().run(values["row"])
+        async with self._gate:
+            return await super().run(values["row"])
 
 
 def _holds(workflow: Workflow, sought: Workflow) -> bool:

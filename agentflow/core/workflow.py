@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentflow.core import portal
+from agentflow.core import portal, ports
 from agentflow.core.admission import active_workflows
 from agentflow.core.agent import Agent, SimpleAgent, as_agent
 from agentflow.core.budget import Budget, budgets_in_force, dollars, spent_of
@@ -85,6 +85,7 @@ class Workflow:
         self._planned: tuple[Any, ...] = ()
         self._readers: dict[Reader, ReaderThread] = {}
         self._delta_readers: set[Reader] = set()
+        self._own_taps: list[Tap] = []
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
 
@@ -279,13 +280,12 @@ class Workflow:
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
             raise InputError(f"samples={samples!r} is no number of samples.", fix="Give 1 or more.")
         around = self._sampling()
-        around._readers = self._readers
         run = around._prepare({"row": [dict(inputs)] * samples}, tap, deltas=deltas)
         self.last_result = run.result
         return run
 
     def _sampling(self) -> Workflow:
-        return over_rows(self, f"samples of {self.config.name}", "sample", cache=False)
+        return over_rows(self, f"samples of {self.config.name}", "sample", with_readers=True, cache=False)
 
     def _checked_budgets(self, limit_usd: Decimal | float | str | None) -> Sequence[Budget]:
         """Return what limits a run's money; an `UnknownPriceError` where no budget can be kept."""
@@ -303,7 +303,7 @@ class Workflow:
                 step.agent.check_price()
 
     def _taps(self) -> list[Tap]:
-        return [thread.take for thread in self._readers.values()]
+        return [*self._own_taps, *(thread.take for thread in self._readers.values())]
 
     def _delta_taps(self) -> list[Tap]:
         return [thread.take for reader, thread in self._readers.items() if reader in self._delta_readers]
@@ -408,6 +408,73 @@ class Workflow:
         """
         run = self._prepare(inputs, fresh=fresh, samples=samples)
         return portal.start(partial(self._admitted, run), run.result)
+
+    def map(
+        self,
+        rows: pd.DataFrame | Path | str,
+        /,
+        *,
+        out: Path | str | None = None,
+        columns: Mapping[str, str] | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        max_concurrency: int | None = None,
+        max_failures: int | None = None,
+        retry_failed: bool = False,
+        accept_changes: bool = False,
+        progress: bool = True,
+        **inputs: Any,
+    ) -> pd.DataFrame:
+        """Run the workflow for each row of a table, as a job: the same call again goes on where it was stopped.
+
+        A job is the workflow and the content of its rows. What was answered is never asked again; rows that are new or
+        were changed are. Needs the package pyarrow.
+
+        Parameters
+        ----------
+        rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file, also `s3://...`; read in chunks.
+        out : a folder of Parquet parts, also `s3://...`, that `pandas.read_parquet` reads at any time; `{date}` in it
+            is today. Default a place in the store.
+        columns : input of the workflow -> column; same names bind by themselves.
+        budget_usd : the most that the job may cost, with all that it has cost before, at Bedrock's list price.
+        max_concurrency : the most rows at the same time; None is no limit beside that of the client.
+        max_failures : the job stops where more rows fail; None is no limit.
+        retry_failed : run rows again that failed.
+        accept_changes : go on with a workflow that was changed: all rows run again, and pay for what is new.
+        progress : tell the quote before and the progress meanwhile.
+        **inputs : those that are the same in every row.
+
+        Returns
+        -------
+        DataFrame, one row a row, with its index
+            The columns of the input; the outputs, by step, those with fields as `step.field`; `status` (`ok` or
+            `failed`)`, error, attempts, latency_ms, input_tokens, output_tokens, cost_usd, cached, run_id, item`. A
+            column of the input whose name is one of these is `input_NAME`.
+
+        Raises
+        ------
+        DefinitionError, InputError, JournalError
+            The workflow or the rows are wrong; nothing was called.
+        ResumeError
+            The workflow was changed since the job was begun; `changed` lists the steps.
+        BudgetExceeded, JobStopped
+            The budget is used up; or the rows cannot be asked, for want of credentials, say. What is done is kept.
+        RunInterrupted
+            As for `run()`.
+        """
+        mapped: pd.DataFrame = ports.load("map_rows")(
+            self,
+            rows,
+            out=out,
+            columns=columns,
+            constants=inputs,
+            budget_usd=budget_usd,
+            max_concurrency=max_concurrency,
+            max_failures=max_failures,
+            retry_failed=retry_failed,
+            accept_changes=accept_changes,
+            shown=progress,
+        )
+        return mapped
 
     async def stream(
         self, /, *, fresh: bool = False, deltas: bool = False, samples: int | None = None, **inputs: Any

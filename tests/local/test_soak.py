@@ -34,7 +34,7 @@ FAULTS: list[dict[str, Any]] = [
     {"fault": "bad_checksum", "after_pieces": 1, "probability": 0.02},
     {"fault": "reset", "probability": 0.01},
     {"fault": "reset", "after_work": True, "probability": 0.01},
-    {"fault": "region_down", "from_seconds": 3, "until_seconds": 4},
+    {"fault": "region_down", "from_seconds": SECONDS / 20, "until_seconds": SECONDS / 16},  # once all clients call
 ]
 QUOTAS = {"us.*": {"tokens_per_minute": 2_000_000, "requests_per_minute": 60_000}}
 

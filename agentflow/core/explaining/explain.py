@@ -24,7 +24,7 @@ from agentflow.core.step_parts import StepParts
 from agentflow.core.step_row import StepRow, StepStatus
 
 CACHED = "cached"
-_MOST_COMPARED = 5_000  # rows; to compare more would keep a table waiting for longer than a second
+_MOST_COMPARED = 500  # rows; to compare more would keep a table, and whoever asks for a repr, waiting for long
 _MOST_ORIGINS = 3
 # Why a step runs though nothing changed, by what it is.
 _AGAIN = {
@@ -81,7 +81,7 @@ def explain(result: RunResult, step: str, item: int | None = None) -> Explanatio
 def fill_words(result: RunResult) -> None:
     """Give every row its word, with one reading of the journal.
 
-    Those that ran have none where the journal cannot be read, or where they are more than 5,000.
+    Those that ran have none where the journal cannot be read, or where they are more than 500.
     """
     compared = {}
     for place, row, _ in all_rows(result):

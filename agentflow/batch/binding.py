@@ -1,0 +1,127 @@
+"""Which column gives which input of the workflow, and what is checked before anything is paid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentflow.batch.source import Source
+from agentflow.core.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where the inputs of each row's run come from.
+
+    Attributes
+    ----------
+    columns : input -> column.
+    constants : the inputs that are the same in every row.
+    optional : the inputs that a row can do without.
+    """
+
+    columns: Mapping[str, str]
+    constants: Mapping[str, Any]
+    optional: frozenset[str]
+
+    def rows(self, table: pa.Table) -> list[Row]:
+        """Return the inputs of each row's run."""
+        columns = {name: table[column].to_pylist() for name, column in self.columns.items()}
+        names = list(columns)
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        if self.optional:
+            rows = [
+                {name: value for name, value in row.items() if value is not None or name not in self.optional}
+                for row in rows
+            ]
+        return [{**row, **self.constants} for row in rows] if self.constants else rows
+
+
+def bind(
+    inputs: Mapping[str, bool], columns: Sequence[str], mapping: Mapping[str, str], constants: Mapping[str, Any]
+) -> Binding:
+    """Return the binding of a workflow's inputs: same names by themselves, others by `mapping` (input -> column).
+
+    Parameters
+    ----------
+    inputs : of the workflow, each with whether it is required.
+
+    Raises
+    ------
+    InputError
+        A required input has no column, or a name is no input or no column.
+    """
+    takes = ", ".join(inputs) or "nothing"
+    for name in (*mapping, *constants):
+        if name not in inputs:
+            raise InputError(
+                f"The workflow has no input {name!r}{nearest(name, inputs)}.",
+                fix=f"It takes {takes}: correct the name.",
+            )
+    if twice := next((name for name in mapping if name in constants), None):
+        raise InputError(f"{twice!r} is given a column and a value.", fix="Leave one out.")
+    for name, column in mapping.items():
+        if column not in columns:
+            raise InputError(
+                f"There is no column {column!r}{nearest(column, columns)}, which is to be the input {name!r}.",
+                fix=f"The columns are {', '.join(columns)}.",
+            )
+    bound = {name: mapping.get(name, name) for name in inputs if name not in constants}
+    missing = [name for name, column in bound.items() if column not in columns and inputs[name]]
+    if missing:
+        name = missing[0]
+        raise InputError(
+            f"There is no column {name!r}{nearest(name, columns)}, which the workflow needs as an input.",
+            fix=f"The columns are {', '.join(columns)}: rename one, or map it with columns={{{name!r}: 'COLUMN'}}.",
+        )
+    found = {name: column for name, column in bound.items() if column in columns}
+    return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]))
+
+
+def checked(source: Source, binding: Binding, first: int, table: pa.Table) -> pa.Table:
+    """Return a chunk, whose first row has the number `first`.
+
+    Raises
+    ------
+    InputError
+        A value is missing where the workflow needs one.
+    """
+    import pyarrow.compute as pc
+
+    for name, column in binding.columns.items():
+        values = table[column]
+        if name in binding.optional:
+            continue
+        missing = pc.is_null(values, nan_is_null=True)
+        if pc.any(missing).as_py():
+            row = first + pc.index(missing, True).as_py()
+            raise InputError(
+                f"Column {column!r} of {source.label} has no value in {source.where(row)}, and the workflow needs it.",
+                fix="Drop such rows first (frame.dropna), or give them a value (frame.fillna).",
+            )
+    return table
+
+
+def row_keys(rows: Sequence[Row]) -> list[str]:
+    """Return what tells each row's inputs from all others."""
+    return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
+
+
+def _canonical(row: Row) -> bytes:
+    return json.dumps(row, sort_keys=True, ensure_ascii=True, default=repr, separators=(",", ":")).encode()
+
+
+def numbered(chunks: Iterator[pa.Table]) -> Iterator[tuple[int, int, pa.Table]]:
+    """Return each chunk with its number and the number of its first row."""
+    first = 0
+    for number, table in enumerate(chunks):
+        yield number, first, table
+        first += len(table)

@@ -1,0 +1,376 @@
+"""A job: a workflow over the rows of a source, chunk by chunk, each chunk a run of the engine that maps over its rows.
+
+What a row gives is written into the job's folder; a run that was cut short is resumed from the journal, so no answered
+call is paid again. The next chunk begins while the last rows of the one before are on their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from agentflow.batch import lock
+from agentflow.batch.binding import Binding, Row, row_keys
+from agentflow.batch.folder import JobFolder, PartInfo
+from agentflow.batch.manifest import ChunkRun, digest_of
+from agentflow.batch.opening import Opened
+from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
+from agentflow.batch.progress import Progress
+from agentflow.batch.world import Watch
+from agentflow.core.budget import spent_of
+from agentflow.core.errors import BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
+from agentflow.core.events import Event, RunStarted, StepFailed, StepFinished
+from agentflow.core.result import RunResult
+from agentflow.core.rows import over_rows, prepare_rows
+from agentflow.core.step_row import StepStatus
+from agentflow.utils.threads import function_pool
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from agentflow.core.workflow import Workflow
+
+STEP = "rows"  # whose items the rows are
+ROWS_AT_ONCE = 64  # where nobody says: the next chunk begins once fewer of the one before are on their way
+CHECKPOINT_SECONDS = 30.0  # how often the rows of a chunk that have ended are written, before all of them have
+CHUNKS_AT_ONCE = 2
+_NO_TIMEOUT = 10 * 365 * 86_400.0  # each row has the workflow's own
+
+Ending = Literal["done", "budget", "stopped"]
+
+
+@dataclass(slots=True)
+class Settings:
+    """How a job runs.
+
+    Attributes
+    ----------
+    max_concurrency : rows at the same time; None is as many as the client's connections carry.
+    retry_failed : run the rows again that failed before.
+    max_failures : the job stops where more rows fail; None is no limit.
+    """
+
+    max_concurrency: int | None = None
+    retry_failed: bool = False
+    max_failures: int | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes
+    ----------
+    rows, done, failed : how many there are, have ended, and have failed among those.
+    spent_usd : what the job has cost since it was begun, at Bedrock's list price.
+    ending : whether all rows have ended, or why not.
+    error : what stopped it.
+    """
+
+    rows: int
+    done: int
+    failed: int
+    spent_usd: Decimal
+    ending: Ending
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A chunk that is worked at.
+
+    Attributes
+    ----------
+    known : position -> what is known of its row.
+    positions : those of the rows that its run asks for.
+    open_rows : how many of these have not ended.
+    counted : the positions of rows that were known from the beginning, and are counted in the progress.
+    """
+
+    number: int
+    table: pa.Table
+    rows: list[Row]
+    keys: list[str]
+    known: dict[int, Record] = field(default_factory=dict)
+    positions: list[int] = field(default_factory=list)
+    open_rows: int = 0
+    counted: set[int] = field(default_factory=set)
+    run_id: str = ""
+    result: RunResult | None = None
+    written_at: float = field(default_factory=time.monotonic)
+
+    def unknown(self) -> list[int]:
+        """Return the positions of the rows of which nothing is known."""
+        return [position for position in range(len(self.rows)) if position not in self.known]
+
+
+class Job:
+    """One command's work at a job.
+
+    Parameters
+    ----------
+    chunks : the rows, from the first one on.
+    opened : what is known of it.
+    new_names : column of the input -> its name in the output, where that is another one.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        *,
+        chunks: Iterator[pa.Table],
+        binding: Binding,
+        folder: JobFolder,
+        opened: Opened,
+        settings: Settings,
+        progress: Progress,
+        new_names: Mapping[str, str],
+    ) -> None:
+        self._chunks = enumerate(chunks)
+        self._binding = binding
+        self._folder = folder
+        self._opened = opened
+        self._manifest = opened.manifest
+        self._settings = settings
+        self._progress = progress
+        self._new_names = new_names
+        self._watch = Watch(settings.max_failures)
+        self._active: dict[str, _Chunk] = {}  # by the id of its run
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._writing = threading.Lock()
+        self._error: BaseException | None = None
+        self._ending: Ending = "done"
+        limit = settings.max_concurrency
+        self._room = limit or ROWS_AT_ONCE
+        self._around = over_rows(
+            workflow,
+            f"rows of {workflow.config.name}",
+            STEP,
+            gate=asyncio.Semaphore(limit) if limit else None,
+            tap=self._take,
+            with_readers=True,
+            timeout_seconds=_NO_TIMEOUT,
+            max_concurrency=limit,
+            budget_usd=None,
+            journal=True,
+        )
+
+    async def execute(self) -> Outcome:
+        """Work until all rows have ended, or something stops it; what has ended is written either way."""
+        checkpoints = asyncio.create_task(self._checkpoint())
+        try:
+            while self._ending == "done" and (chunk := await self._next()) is not None:
+                task = asyncio.create_task(self._work(chunk))
+                self._tasks.add(task)
+                task.add_done_callback(lambda _: self._changed.set())
+                while self._ending == "done" and not self._has_room():
+                    await self._change()
+            while self._tasks:
+                await self._change()
+        finally:
+            checkpoints.cancel()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            await self._save()
+        if self._ending == "done":
+            self._folder.drop_parts_aside()
+        progress, spent_usd = self._progress, self._manifest.spent_usd()
+        return Outcome(self._opened.rows, progress.done, progress.failed, spent_usd, self._ending, self._error)
+
+    async def _next(self) -> _Chunk | None:
+        """Return the next chunk that has rows to be asked."""
+        return await function_pool().run(self._next_unfinished)
+
+    def _next_unfinished(self) -> _Chunk | None:
+        manifest, retry = self._manifest, self._settings.retry_failed
+        for number, table in self._chunks:
+            info = self._folder.info(number)
+            is_current = info is not None and info.digest == manifest.digest
+            if info is not None and is_current and info.complete and not (retry and info.failed):
+                self._progress.skip(len(info.keys), info.failed)
+                continue
+            rows = self._binding.rows(table)
+            names = [self._new_names.get(name, name) for name in table.column_names]
+            named = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+            chunk = _Chunk(number, named, rows, row_keys(rows))
+            here = self._folder.records(number, manifest.kinds) if is_current else {}
+            for position, key in enumerate(chunk.keys):
+                record = here.get(key) or self._opened.known.get(key)
+                if record is not None and not (retry and record["status"] != "ok"):
+                    chunk.known[position] = record
+            return chunk
+        return None
+
+    def _has_room(self) -> bool:
+        """Return whether the next chunk may begin."""
+        if len(self._tasks) >= CHUNKS_AT_ONCE:
+            return False
+        return not self._tasks or (
+            bool(self._active) and sum(each.open_rows for each in self._active.values()) < self._room
+        )
+
+    async def _change(self) -> None:
+        """Wait for a row or a chunk to end, and take in what that means."""
+        await self._changed.wait()
+        self._changed.clear()
+        if self._watch.verdict is not None and self._ending == "done":
+            self._ending, self._error = "stopped", self._watch.verdict
+            for task in self._tasks:
+                task.cancel()
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, BudgetExceeded):
+                self._ending, self._error = "budget", self._error or error
+            elif error is not None and self._ending != "stopped":
+                raise error
+
+    async def _work(self, chunk: _Chunk) -> None:
+        """Have the rows of a chunk asked that are not known, and write what they gave."""
+        try:
+            if not await self._resume(chunk):
+                await self._begin(chunk)
+        except BudgetExceeded:
+            await self._close(chunk)
+            raise
+        except WorkflowError:  # rows failed, which their records say
+            pass
+        except asyncio.CancelledError:
+            await self._close(chunk)
+            raise
+        await self._close(chunk)
+
+    def _skip_known(self, chunk: _Chunk) -> None:
+        """Count the rows that are known and that the chunk's run does not ask for."""
+        skipped = chunk.known.keys() - set(chunk.positions) - chunk.counted
+        chunk.counted |= skipped
+        self._progress.skip(len(skipped), sum(chunk.known[at]["status"] != "ok" for at in skipped))
+
+    async def _resume(self, chunk: _Chunk) -> bool:
+        """Go on with a run that was cut short, or whose failed rows are to run again; return whether there is one."""
+        note = self._manifest.runs.get(chunk.number)
+        positions = note.of(chunk.keys) if note else None
+        if note is None or positions is None:
+            return False
+        chunk.positions, chunk.run_id, chunk.open_rows = positions, note.run_id, len(positions)
+        note.is_closed = False
+        self._active[note.run_id] = chunk
+        self._skip_known(chunk)
+        try:
+            result = await self._around.resume(note.run_id, accept_changes=True)
+        except RunNotFoundError:  # it was deleted, or this is another machine
+            del self._active[note.run_id]
+            return False
+        if chunk.result is None:  # it had ended well, and was not even begun again
+            chunk.result = result
+            self._progress.skip(len(positions), 0)
+        return True
+
+    async def _begin(self, chunk: _Chunk) -> None:
+        """Ask for the rows of which nothing is known."""
+        self._manifest.drop_run(chunk.number)
+        chunk.positions = chunk.unknown()
+        self._skip_known(chunk)
+        if not chunk.positions:
+            return
+        chunk.open_rows = len(chunk.positions)
+        run = prepare_rows(self._around, [chunk.rows[position] for position in chunk.positions])
+        chunk.run_id, chunk.result = run.run_id, run.result
+        whole = len(chunk.positions) == len(chunk.rows)
+        keys = digest_of([chunk.keys[position] for position in chunk.positions])
+        self._manifest.runs[chunk.number] = ChunkRun(run.run_id, None if whole else chunk.positions, keys)
+        await self._save()
+        self._active[run.run_id] = chunk
+        await run.execute()
+
+    async def _close(self, chunk: _Chunk) -> None:
+        """Write what a chunk's rows gave, and what that cost."""
+        self._active.pop(chunk.run_id, None)
+        self._take_over(chunk)
+        if (note := self._manifest.runs.get(chunk.number)) and len(chunk.known) == len(chunk.rows):
+            note.is_closed = True
+        chunk.result = None
+        await function_pool().run(partial(self._write, chunk))
+        await self._save()
+
+    def _take_over(self, chunk: _Chunk) -> None:
+        """Take the records of the rows that have ended, but of none that only the world stopped, and what they cost."""
+        if (result := chunk.result) is None:
+            return
+        step = result.rows.get(STEP)
+        for position, row in zip(chunk.positions, (step.items if step else None) or (), strict=False):
+            cause = root_of(row.error) if row.status is StepStatus.FAILED and row.error else None
+            if row.status is StepStatus.OK or (cause and not self._watch.is_of_world(cause)):
+                chunk.known[position] = record_of(row, result.run_id)
+        if note := self._manifest.runs.get(chunk.number):
+            with suppress(UnknownPriceError):  # without a price there is no budget either
+                note.spent_usd = str(spent_of(result))
+
+    def _write(self, chunk: _Chunk) -> None:
+        """Write a chunk's part, as far as its rows have ended. Blocks."""
+        chunk.written_at = time.monotonic()
+        if not chunk.known:
+            return
+        positions = sorted(chunk.known)
+        records = [chunk.known[position] for position in positions]
+        with self._writing:
+            kinds = kinds_of(records, self._manifest.kinds or dict(ABOUT))
+            if kinds != self._manifest.kinds:
+                self._manifest.kinds = kinds
+                self._folder.conform(self._manifest)
+            complete = len(positions) == len(chunk.rows)
+            info = PartInfo(
+                keys=[chunk.keys[position] for position in positions],
+                of=digest_of(chunk.keys),
+                digest=self._manifest.digest,
+                complete=complete,
+                failed=sum(record["status"] != "ok" for record in records),
+            )
+            table = chunk.table if complete else chunk.table.take(positions)
+            self._folder.write_part(chunk.number, table, records, info, self._manifest.kinds)
+
+    async def _save(self) -> None:
+        """Write the manifest."""
+        text = self._manifest.to_json()  # here: it changes on this thread
+        await function_pool().run(partial(self._folder.write_manifest, text))
+
+    async def _checkpoint(self) -> None:
+        """Write the rows that have ended of chunks that take long."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS / 10)
+            lock.keep(self._folder.path)
+            for chunk in list(self._active.values()):
+                if time.monotonic() - chunk.written_at > CHECKPOINT_SECONDS:
+                    self._take_over(chunk)
+                    await function_pool().run(partial(self._write, chunk))
+                    await self._save()
+
+    def _take(self, event: Event, result: RunResult) -> None:
+        """Count what happens; called on any thread."""
+        chunk = self._active.get(result.run_id)
+        if isinstance(event, RunStarted) and event.resumed and chunk is not None:
+            chunk.result = result
+            step = result.rows.get(STEP)
+            ended = sum(row.status is StepStatus.OK for row in (step.items if step else None) or ())
+            chunk.open_rows -= ended
+            self._progress.skip(ended, 0)
+        elif isinstance(event, StepFinished | StepFailed) and event.item is not None:
+            error = root_of(event.error) if isinstance(event, StepFailed) else None
+            self._watch.ended(error)
+            if chunk is not None:
+                chunk.open_rows -= 1
+            if error is None or not self._watch.is_of_world(error):
+                self._progress.ended(failed=error is not None)
+            self._changed.set()  # rows end on the event loop's thread
+        else:
+            self._progress.take(event)

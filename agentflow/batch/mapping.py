@@ -1,0 +1,187 @@
+"""`workflow.map(...)` and `agentflow batch`: a workflow over the rows of a table, as a job that can be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentflow.batch.binding import Binding, bind, row_keys
+from agentflow.batch.folder import JobFolder
+from agentflow.batch.job import Job, Outcome, Settings
+from agentflow.batch.lock import locked
+from agentflow.batch.manifest import digest_of
+from agentflow.batch.opening import Opened, open_job, open_manifest
+from agentflow.batch.outputs import ABOUT
+from agentflow.batch.progress import Progress
+from agentflow.batch.quoting import tell_quote
+from agentflow.batch.remote import is_s3, local_copy, mirrored
+from agentflow.batch.source import INDEX, Source, open_source
+from agentflow.batch.world import JobInterrupted
+from agentflow.core import portal
+from agentflow.core.budget import budget
+from agentflow.core.errors import InputError, RunInterrupted
+from agentflow.core.result import RunResult
+from agentflow.utils.env import setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from agentflow.core.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a job is asked for; `Workflow.map` says what each is.
+
+    Attributes
+    ----------
+    constants : the inputs that are the same in every row.
+    shown : whether the quote and the progress are told.
+    """
+
+    out: Path | str | None = None
+    columns: Mapping[str, str] | None = None
+    constants: Mapping[str, Any] | None = None
+    budget_usd: Decimal | float | str | None = None
+    max_concurrency: int | None = None
+    max_failures: int | None = None
+    retry_failed: bool = False
+    accept_changes: bool = False
+    shown: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_concurrency", 1), ("max_failures", 0)):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
+                raise InputError(f"{name}={number!r} is no number of rows.", fix=f"Give {least} or more.")
+
+
+def map_rows(workflow: Workflow, rows: Any, **wanted: Any) -> pd.DataFrame:
+    """Run a workflow for each row of a table, and return the rows with what they gave; see `Workflow.map`."""
+    import pandas as pd
+
+    outcome, folder = run_job(workflow, rows, Wanted(**wanted))
+    if outcome.error is not None:
+        raise outcome.error
+    return pd.read_parquet(folder)
+
+
+def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Path]:
+    """Work at a job until all rows have ended or something stops it, and return how it ended and where the parts lie.
+
+    Raises
+    ------
+    DefinitionError, InputError, ResumeError, JournalError
+        Something is wrong; nothing was called.
+    RunInterrupted
+        Ctrl-C or the kernel's stop button; what has ended is kept.
+    """
+    _check_pyarrow()
+    workflow.validate()
+    with local_copy(rows) as table:
+        source = open_source(table)
+        binding = bind(
+            workflow.inputs,
+            [name for name in source.schema.names if name != INDEX],
+            wanted.columns or {},
+            wanted.constants or {},
+        )
+        out = _out(workflow, wanted, source, binding)
+        with mirrored(out) as (path, on_written), locked(path):
+            folder = JobFolder(path, on_written)
+            manifest = open_manifest(workflow, folder, accept_changes=wanted.accept_changes)
+            path.mkdir(parents=True, exist_ok=True)
+            opened = open_job(source, binding, folder, manifest, retry_failed=wanted.retry_failed)
+            return _work(workflow, source=source, binding=binding, folder=folder, opened=opened, wanted=wanted), path
+
+
+def _work(
+    workflow: Workflow,
+    *,
+    source: Source,
+    binding: Binding,
+    folder: JobFolder,
+    opened: Opened,
+    wanted: Wanted,
+) -> Outcome:
+    if wanted.shown and opened.to_ask:
+        tell_quote(workflow, opened, wanted.max_concurrency)
+    settings = Settings(wanted.max_concurrency, wanted.retry_failed, wanted.max_failures)
+    progress = Progress(opened.rows, shown=wanted.shown and opened.to_ask > 0)
+    job = Job(
+        workflow,
+        chunks=source.chunks(),
+        binding=binding,
+        folder=folder,
+        opened=opened,
+        settings=settings,
+        progress=progress,
+        new_names=_new_names(workflow, source),
+    )
+    outcomes: list[Outcome] = []
+
+    async def execute() -> RunResult:
+        outcomes.append(await job.execute())
+        return RunResult()
+
+    try:
+        with _budget(wanted.budget_usd, opened.spent_usd or Decimal(0)):
+            portal.run(execute, RunResult())
+    except RunInterrupted as stopped:
+        raise JobInterrupted(
+            stopped.result,
+            f"The job was interrupted; {progress.done:,} of {opened.rows:,} rows are done and kept: "
+            "the same command goes on.",
+        ) from None
+    finally:
+        progress.close()
+    return outcomes[0]
+
+
+@contextmanager
+def _budget(limit_usd: Decimal | float | str | None, spent_usd: Decimal) -> Iterator[None]:
+    """Limit what the job costs, with what it has cost before."""
+    if limit_usd is None:
+        yield
+        return
+    with budget(limit_usd) as limit:
+        limit.spent_usd = spent_usd
+        yield
+
+
+def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:
+    """Return other names for columns of the input whose names the output has for something else."""
+    return {
+        name: f"input_{name}"
+        for name in source.schema.names
+        if name in ABOUT or name.partition(".")[0] in workflow.steps
+    }
+
+
+def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -> Path | str:
+    """Return where the output goes: where the caller says, or a place in the store that the same call finds again."""
+    if wanted.out is not None:
+        out = str(wanted.out).replace("{date}", date.today().isoformat())  # noqa: DTZ011 - the user's own day
+        return out if is_s3(out) else Path(out).expanduser()
+    content = hashlib.sha256()
+    for table in source.chunks():
+        content.update("".join(row_keys(binding.rows(table))).encode())
+    steps = sorted(workflow.identity[0].fingerprints.items())
+    home = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
+    return home / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
+
+
+def _check_pyarrow() -> None:
+    try:
+        import_module("pyarrow")
+    except ImportError as error:
+        raise InputError(
+            "Jobs over rows need the package pyarrow.", fix="Run: pip install 'agentflow-bedrock[dataframes]'."
+        ) from error

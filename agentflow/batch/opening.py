@@ -1,0 +1,175 @@
+"""What happens before a job asks anything: all rows are read once, checked, and compared with what the folder has."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from agentflow.batch.binding import Binding, Row, checked, numbered, row_keys
+from agentflow.batch.folder import JobFolder
+from agentflow.batch.manifest import ChunkRun, Manifest, digest_of
+from agentflow.batch.outputs import Record, record_of
+from agentflow.batch.source import Source
+from agentflow.core.budget import spent_of
+from agentflow.core.errors import InputError, ResumeError, RunNotFoundError
+from agentflow.core.journal import Journal, opened_journal
+from agentflow.core.step_row import StepStatus
+
+if TYPE_CHECKING:
+    from agentflow.core.workflow import Workflow
+
+SAMPLE_ROWS = 200  # that a quote rests on
+
+
+@dataclass(slots=True)
+class Opened:
+    """A job that can begin.
+
+    Attributes
+    ----------
+    rows : how many there are.
+    to_ask : how many of them have not ended, or are to be asked again.
+    sample : some of those.
+    known : what is known of rows of an earlier input, by their keys.
+    spent_usd : what the job has cost so far; None where nobody knows.
+    """
+
+    manifest: Manifest
+    rows: int = 0
+    to_ask: int = 0
+    sample: list[Row] = field(default_factory=list)
+    known: Mapping[str, Record] = field(default_factory=dict)
+    spent_usd: Decimal | None = Decimal(0)
+
+
+def open_manifest(workflow: Workflow, folder: JobFolder, *, accept_changes: bool) -> Manifest:
+    """Return what the folder knows of the job, or what a new one begins with.
+
+    Raises
+    ------
+    InputError
+        The folder is no job's, or another workflow's.
+    ResumeError
+        The workflow has changed since the job was begun; `changed` lists the steps.
+    """
+    name, steps = workflow.config.name, dict(workflow.identity[0].fingerprints)
+    manifest = folder.read_manifest()
+    if manifest is None:
+        return Manifest(name, steps)
+    if manifest.workflow != name:
+        raise InputError(
+            f"{str(folder.path)!r} is the output of another job, of the workflow {manifest.workflow!r}.",
+            fix="Give another path for the output.",
+        )
+    changes = manifest.changes(steps)
+    if changes and not accept_changes:
+        listed = ", ".join(f"{step!r} ({how})" for step, how in changes.items())
+        raise ResumeError(
+            f"The workflow is not the one that the job was begun with: {listed}.",
+            fix="Undo the change, give another path for the output, or accept the changes (accept_changes=True, "
+            "--accept-changes): all rows then run again, and only calls that changed are paid for.",
+            changed=tuple(changes),
+        )
+    manifest.steps = steps
+    return manifest
+
+
+def open_job(source: Source, binding: Binding, folder: JobFolder, manifest: Manifest, *, retry_failed: bool) -> Opened:
+    """Read and check all rows, and find out which of them have to be asked. Blocks.
+
+    Raises
+    ------
+    InputError
+        There are no rows, or a value is missing.
+    """
+    journal = opened_journal()
+    opened = Opened(manifest, spent_usd=_spent(manifest, journal))
+    known = folder.earlier_records(manifest.digest, manifest.kinds)
+    if _survey(source, binding, folder, opened, known, retry_failed=retry_failed):
+        _set_aside(folder, manifest, journal)
+        known = folder.earlier_records(manifest.digest, manifest.kinds)
+        _survey(source, binding, folder, opened, known, retry_failed=retry_failed)
+    if opened.rows == 0:
+        raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
+    opened.known = known
+    return opened
+
+
+def _survey(
+    source: Source,
+    binding: Binding,
+    folder: JobFolder,
+    opened: Opened,
+    known: Mapping[str, Record],
+    *,
+    retry_failed: bool,
+) -> bool:
+    """Count the rows and those to ask, take the sample, and return whether the parts are of another input."""
+    manifest = opened.manifest
+    chance = random.Random(0)  # noqa: S311 - a sample, no secret
+    opened.rows = opened.to_ask = 0
+    opened.sample.clear()
+    before = {key for key, record in known.items() if record["status"] == "ok" or not retry_failed}
+    is_other_input, number = False, -1
+    for number, first, table in numbered(source.chunks()):
+        rows = binding.rows(checked(source, binding, first, table))
+        keys = row_keys(rows)
+        info, run = folder.info(number), manifest.runs.get(number)
+        other_run = run is not None and not run.is_closed and run.of(keys) is None
+        is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
+        ended = before
+        if info is not None and info.digest == manifest.digest:
+            ended = before.union(_ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys)
+        opened.rows += len(rows)
+        for row in (row for row, key in zip(rows, keys, strict=True) if key not in ended):
+            opened.to_ask += 1
+            if len(opened.sample) < SAMPLE_ROWS:
+                opened.sample.append(row)
+            elif (place := chance.randrange(opened.to_ask)) < SAMPLE_ROWS:
+                opened.sample[place] = row
+    return is_other_input or folder.last_part() > number
+
+
+def _ended_well(folder: JobFolder, number: int, manifest: Manifest) -> set[str]:
+    records = folder.records(number, manifest.kinds)
+    return {key for key, record in records.items() if record["status"] == "ok"}
+
+
+def _spent(manifest: Manifest, journal: Journal) -> Decimal:
+    """Bring up to date what runs have cost that were cut short, and return what the job has."""
+    for run in manifest.runs.values():
+        if run.is_closed:
+            continue
+        try:
+            run.spent_usd = str(spent_of(journal.past_run(run.run_id).result))
+        except RunNotFoundError:  # it was deleted, or this is another machine: what the checkpoint says
+            continue
+    return manifest.spent_usd()
+
+
+def _set_aside(folder: JobFolder, manifest: Manifest, journal: Journal) -> None:
+    """Keep what is known of the rows of an input that has changed since, by what the rows are."""
+    for number, run in list(manifest.runs.items()):
+        if not run.is_closed and (records := _harvest(run, journal)):
+            folder.write_aside(records, manifest)
+        manifest.drop_run(number)
+    folder.set_parts_aside()
+    folder.write_manifest(manifest.to_json())
+
+
+def _harvest(run: ChunkRun, journal: Journal) -> dict[str, Record]:
+    """Return what a run that was cut short knows of its rows, by their keys."""
+    try:
+        past = journal.past_run(run.run_id)
+    except RunNotFoundError:
+        return {}
+    rows = past.inputs.get("row", [])
+    items = [row for step in past.result.rows.values() for row in step.items or ()]
+    return {
+        key: record_of(row, run.run_id)
+        for key, row in zip(row_keys(rows), items, strict=False)
+        if row.status is StepStatus.OK
+    }

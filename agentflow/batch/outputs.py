@@ -1,0 +1,148 @@
+"""What a row's run gives: one flat record a row, and the Arrow columns of many.
+
+A step's output is a column of its name; the fields of one that has any are columns such as ``classify.urgent``. Text,
+numbers and truth values stay what they are, everything else is JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentflow.core.errors import ModelCallError, message_of
+from agentflow.core.outputs import NotKept
+from agentflow.core.step_row import StepRow, StepStatus
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Record = dict[str, Any]
+Kind = Literal["bool", "int", "float", "str", "null"]  # null: no row had a value yet
+
+# What every row has beside its outputs.
+ABOUT: Mapping[str, Kind] = {
+    "status": "str",
+    "error": "str",
+    "attempts": "int",
+    "latency_ms": "float",
+    "input_tokens": "int",
+    "output_tokens": "int",
+    "cost_usd": "float",
+    "cached": "bool",
+    "run_id": "str",
+    "item": "int",
+}
+
+
+def record_of(row: StepRow, run_id: str) -> Record:
+    """Return what is known of one row's run."""
+    usage, cost_usd = row.usage, row.cost_usd
+    record: Record = {
+        "status": row.status.value,
+        "error": message_of(root_of(row.error)) if row.error else None,
+        "attempts": len(row.attempts),
+        "latency_ms": row.latency_ms,
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cost_usd": None if cost_usd is None else float(cost_usd),
+        "cached": row.cached,
+        "run_id": run_id,
+        "item": row.item,
+    }
+    for step, output in _outputs(row).items():
+        record.update(_flat(step, output))
+    return record
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Return what a run's failure goes back to, past the errors that only say where it happened."""
+    while error.__cause__ is not None and not isinstance(error, ModelCallError):
+        error = error.__cause__
+    return error
+
+
+def _outputs(row: StepRow) -> Mapping[str, Any]:
+    output = row.output
+    if row.status is StepStatus.OK and isinstance(output, Mapping):
+        return output
+    return dict(row.inner.outputs) if row.inner else {}
+
+
+def _flat(step: str, output: Any) -> Record:
+    """Return the columns of one step's output."""
+    if isinstance(output, NotKept):
+        return {step: None}
+    if is_dataclass(output) and not isinstance(output, type):
+        output = asdict(output)
+    elif hasattr(output, "model_dump"):
+        output = output.model_dump(mode="json")
+    if isinstance(output, Mapping):
+        return {f"{step}.{name}": _plain(value) for name, value in output.items()}
+    return {step: _plain(output)}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON text; what JSON has no form for is text in it."""
+    return json.dumps(value, ensure_ascii=False, default=_json_form)
+
+
+def _json_form(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
+
+
+def kinds_of(records: Iterable[Record], known: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Return the kind of each column, those known before among them; a column that mixes kinds is text."""
+    kinds: dict[str, Kind] = dict(known)
+    for record in records:
+        for name, value in record.items():
+            before = kinds.setdefault(name, "null")
+            if value is None:
+                continue
+            kind = _KINDS.get(type(value)) or _kind_of(value)
+            if before == "null":
+                kinds[name] = kind
+            elif before != kind:
+                kinds[name] = "float" if {before, kind} == {"int", "float"} else "str"
+    return kinds
+
+
+_KINDS: Mapping[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
+
+
+def _kind_of(value: Any) -> Kind:
+    return next((kind for base, kind in _KINDS.items() if isinstance(value, base)), "str")
+
+
+def arrays(records: Sequence[Record], kinds: Mapping[str, Kind]) -> dict[str, pa.Array]:
+    """Return the columns of some records."""
+    import pyarrow as pa
+
+    made = {}
+    for name, kind in kinds.items():
+        values = [record.get(name) for record in records]
+        if kind == "str":
+            values = [value if value is None or isinstance(value, str) else as_json(value) for value in values]
+        try:
+            made[name] = pa.array(values, arrow_type(kind))
+        except (OverflowError, pa.ArrowInvalid):  # an integer that no column of integers holds
+            made[name] = pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return made
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """Return the Arrow type of a kind."""
+    import pyarrow as pa
+
+    return {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "null": pa.string()}[kind]

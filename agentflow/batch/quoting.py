@@ -1,0 +1,82 @@
+"""What a job is told to take before it asks anything: dollars and time, and what limits it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from agentflow.batch.opening import Opened
+from agentflow.core.agent import SimpleAgent
+from agentflow.core.budget import dollars
+from agentflow.core.nested import WorkflowAgent
+from agentflow.core.quoting.making import make_quote
+from agentflow.core.quoting.quote import Quote
+
+if TYPE_CHECKING:
+    from agentflow.core.workflow import Workflow
+
+
+def tell_quote(workflow: Workflow, opened: Opened, max_concurrency: int | None) -> None:
+    """Write to standard error what the rows that have to be asked are likely to take. Blocks."""
+    for sentence in sentences(workflow, opened, max_concurrency):
+        sys.stderr.write(f"agentflow: {sentence}\n")
+    sys.stderr.flush()
+
+
+def sentences(workflow: Workflow, opened: Opened, max_concurrency: int | None) -> Iterator[str]:
+    """Return the quote in words, then the warnings."""
+    quote = make_quote(workflow, opened.sample)
+    factor = Decimal(opened.to_ask) / len(opened.sample)
+    done = opened.rows - opened.to_ask
+    rows = f"{opened.to_ask:,} rows to ask" + (f" ({done:,} of {opened.rows:,} are done)" if done else "")
+    yield f"{rows}: {_money(quote, factor)}; {_time(quote, float(factor))}"
+    yield from quote.warnings
+    for connections in sorted(_connections(workflow)):
+        if max_concurrency is not None and max_concurrency > connections:
+            yield (
+                f"max_concurrency={max_concurrency} rows, but at most {connections} model calls are in flight at once: "
+                f"set BEDROCK_MAX_CONNECTIONS={max_concurrency}."
+            )
+        elif max_concurrency is None and opened.to_ask > 10 * connections:
+            yield (
+                f"At most {connections} model calls are in flight at once (BEDROCK_MAX_CONNECTIONS), which is likely "
+                "to be what limits the job: raise it where your quota allows more."
+            )
+
+
+def _money(quote: Quote, factor: Decimal) -> str:
+    if not any(step.model or step.likely_usd is None for step in quote.steps):
+        return "no model calls"
+    low, likely, high = (
+        None if usd is None else usd * factor for usd in (quote.low_usd, quote.likely_usd, quote.high_usd)
+    )
+    if low is None or likely is None or high is None:
+        return f"price unknown ({', '.join(quote.unpriced)})"
+    return f"likely ${dollars(likely)} (${dollars(low)} to ${dollars(high)})"
+
+
+def _time(quote: Quote, factor: float) -> str:
+    if quote.low_s is None or quote.likely_s is None or quote.high_s is None:
+        return "time unknown until each prompt has run once"
+    low, likely, high = (seconds * factor for seconds in (quote.low_s, quote.likely_s, quote.high_s))
+    return f"likely {_span(likely)} ({_span(low)} to {_span(high)})"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _connections(workflow: Workflow) -> set[int]:
+    """Return how many calls the clients of a workflow have in flight at once."""
+    found: set[int] = set()
+    for step in workflow.steps.values():
+        if isinstance(step.agent, WorkflowAgent):
+            found |= _connections(step.agent.workflow)
+        elif isinstance(step.agent, SimpleAgent):
+            connections = getattr(step.agent.client, "max_connections", None)
+            found |= {connections} if connections else set()
+    return found

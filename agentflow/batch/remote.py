@@ -1,0 +1,121 @@
+"""Input and output on S3: the input is fetched first, the output mirrored file by file, by boto3.
+
+A job's folder on S3 has what the one on this machine has, the manifest and the rows of unfinished chunks among it, so
+that another machine can go on. What it cannot know are the answers since the last checkpoint: at most those of
+`job.CHECKPOINT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from agentflow.batch.folder import LOCK
+from agentflow.batch.manifest import digest_of
+from agentflow.core.errors import InputError
+from agentflow.utils.env import setting
+
+
+def is_s3(path: object) -> bool:
+    """Return whether a path is one of S3."""
+    return isinstance(path, str) and path.startswith("s3://")
+
+
+@contextmanager
+def local_copy(rows: Any) -> Iterator[Any]:
+    """Give the rows as they are, or the copy of a file on S3, until the end of the block.
+
+    Raises
+    ------
+    InputError
+        The file cannot be fetched.
+    """
+    if not is_s3(rows):
+        yield rows
+        return
+    bucket, key = _place(rows)
+    with tempfile.TemporaryDirectory(prefix="agentflow-") as folder:
+        copy = Path(folder) / Path(key).name
+        with _explained(rows):
+            _client().download_file(bucket, key, str(copy))
+        yield copy
+
+
+@contextmanager
+def mirrored(out: Path | str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """Give the folder on this machine for an output, and what to tell each file that is written or deleted there.
+
+    Raises
+    ------
+    InputError
+        The output on S3 cannot be read.
+    """
+    if isinstance(out, Path):
+        yield out, lambda _file: None
+        return
+    bucket, prefix = _place(out)
+    home = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
+    folder = home / "jobs" / f"s3-{digest_of([out])}"
+    folder.mkdir(parents=True, exist_ok=True)
+    client = _client()
+    with _explained(out):
+        _fetch(client, bucket, prefix, folder)
+
+    def on_written(file: Path) -> None:
+        key = f"{prefix}/{file.relative_to(folder).as_posix()}"
+        if file.exists():
+            client.upload_file(str(file), bucket, key)
+        else:
+            client.delete_object(Bucket=bucket, Key=key)
+
+    yield folder, on_written
+
+
+def _fetch(client: Any, bucket: str, prefix: str, folder: Path) -> None:
+    """Make a folder what S3 has under a prefix; S3 is right where the two differ."""
+    there: set[Path] = set()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+        for entry in page.get("Contents", ()):
+            file = folder / entry["Key"].removeprefix(f"{prefix}/")
+            if folder not in file.resolve().parents:
+                continue
+            there.add(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, entry["Key"], str(file))
+    for file in folder.rglob("*"):
+        if file.is_file() and file not in there and file.name != LOCK:
+            file.unlink()
+
+
+def _place(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    key = parts.path.strip("/")
+    if not parts.netloc or not key:
+        raise InputError(f"{url!r} is no place on S3.", fix="Give s3://BUCKET/KEY.")
+    return parts.netloc, key
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise InputError(f"{url} cannot be used: {error}.", fix="Check the name, and your rights for it.") from error
+
+
+def _client() -> Any:
+    import boto3
+
+    return boto3.Session(profile_name=_profile()).client("s3", region_name=setting("AWS_REGION").value)
+
+
+def _profile() -> str | None:
+    from agentflow.models.transport import existing_profile
+
+    return existing_profile(setting("AWS_PROFILE").value)

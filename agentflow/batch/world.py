@@ -1,0 +1,95 @@
+"""What stops a job: errors that are not one row's but the world's, and too many failed rows."""
+
+from __future__ import annotations
+
+from agentflow.core.errors import (
+    AccessDeniedError,
+    AgentFlowError,
+    ConfigurationError,
+    CredentialsError,
+    EndpointError,
+    JournalError,
+    ModelCallError,
+    ModelNotFoundError,
+    PastError,
+    ProfileNeededError,
+    RunInterrupted,
+    UnknownModelError,
+)
+from agentflow.core.result import RunResult
+
+OUTAGE_ROWS = 5  # failures in a row, with no answer between them, by which an outage is told from bad luck
+
+_ALWAYS = (
+    AccessDeniedError,
+    ConfigurationError,
+    CredentialsError,
+    EndpointError,
+    JournalError,
+    ModelNotFoundError,
+    ProfileNeededError,
+    UnknownModelError,
+)
+_NAMES = frozenset(kind.__name__ for kind in _ALWAYS)
+_OUTAGE = {"capacity", "network", "timeout"}
+
+
+class JobStopped(AgentFlowError):  # noqa: N818 - it is no mistake: what is done is kept
+    """A job was stopped before its end; the same command goes on with it."""
+
+
+class JobInterrupted(RunInterrupted):
+    """A job was interrupted; the same command goes on with it."""
+
+    def __init__(self, result: RunResult, sentence: str) -> None:
+        super().__init__(result)
+        self.args = (sentence,)
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"JobInterrupted: {self}"]
+
+
+class Watch:
+    """Looks at the rows as they end.
+
+    Parameters
+    ----------
+    max_failures : how many rows may fail; None is no limit.
+
+    Attributes
+    ----------
+    verdict : why the job has to stop; None while it may go on.
+    """
+
+    def __init__(self, max_failures: int | None) -> None:
+        self.verdict: JobStopped | None = None
+        self._max_failures = max_failures
+        self._failures = 0
+        self._outages = 0
+
+    def ended(self, error: BaseException | None) -> None:
+        """Take in how a row ended; None is well."""
+        if error is None:
+            self._outages = 0
+            return
+        if self.is_of_world(error):
+            self._stop(f"The rows cannot be asked: {error}")
+            return
+        self._failures += 1
+        self._outages = self._outages + 1 if isinstance(error, ModelCallError) and error.kind in _OUTAGE else 0
+        if self._outages >= OUTAGE_ROWS:
+            self._stop(f"{self._outages} rows failed one after the other, and none was answered between them: {error}")
+        elif self._max_failures is not None and self._failures > self._max_failures:
+            self._stop(
+                f"{self._failures:,} rows failed, more than the {self._max_failures:,} allowed; the last: {error}"
+            )
+
+    @staticmethod
+    def is_of_world(error: BaseException) -> bool:
+        """Return whether an error is no row's own, so that others would fail too."""
+        if isinstance(error, ModelCallError) and error.kind in ("auth", "daily quota"):
+            return True
+        return isinstance(error, _ALWAYS) or (isinstance(error, PastError) and error.type_name in _NAMES)
+
+    def _stop(self, what: str) -> None:
+        self.verdict = self.verdict or JobStopped(what, fix="What is done is kept: the same command goes on.")
