@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentflow import __version__
+from agentflow.core.errors import AgentFlowError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,10 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except RuntimeError as error:
+    except (AgentFlowError, RuntimeError) as error:
         print(f"agentflow: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if text := str(interrupt):
+            print(f"agentflow: {text}", file=sys.stderr)
         return 130
     return code
 
@@ -38,6 +41,13 @@ def _regions(text: str) -> list[str]:
     return regions
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair: give NAME=VALUE")
+    return name, value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agentflow", description="LLM workflows on Amazon Bedrock.")
     parser.add_argument("--version", action="version", version=f"agentflow {__version__}")
@@ -46,6 +56,31 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="the models of the catalog: ids, limits, prices, ends")
     models.add_argument("--region", help="the region to call them from; default that of the environment")
     models.set_defaults(command=_models)
+
+    batch = commands.add_parser(
+        "batch",
+        help="a workflow over the rows of a file; the same command goes on where it was stopped",
+        epilog="Exit codes: 0 all rows are done, 3 done but some rows failed, 4 the budget is used up, 5 stopped (no "
+        "credentials, no access, endpoint down, too many failures), 1 nothing was begun, 2 wrong arguments, 130 and "
+        "143 interrupted. After 3, --retry-failed runs the failed rows again; else the same command goes on.",
+    )
+    batch.add_argument("input", metavar="INPUT", help="a .parquet, .csv or .jsonl file, also s3://...")
+    batch.add_argument("--workflow", required=True, type=Path, metavar="FILE", help="the workflow, a YAML file")
+    batch.add_argument(
+        "--out", required=True, metavar="PATH", help="folder of Parquet parts, also s3://...; {date} in it is today"
+    )
+    batch.add_argument("--budget", metavar="USD", help="the most that the job may cost, with what it has cost before")
+    batch.add_argument("--max-concurrency", type=int, metavar="N", help="the most rows at the same time")
+    batch.add_argument("--max-failures", type=int, metavar="N", help="stop where more rows fail")
+    batch.add_argument("--retry-failed", action="store_true", help="run the rows again that failed")
+    batch.add_argument("--accept-changes", action="store_true", help="go on with a workflow that was changed")
+    batch.add_argument(
+        "--column", type=_pair, action="append", default=[], metavar="INPUT=COLUMN", help="which column is an input"
+    )
+    batch.add_argument(
+        "--input", type=_pair, action="append", default=[], metavar="INPUT=TEXT", dest="inputs", help="the same in all"
+    )
+    batch.set_defaults(command=_batch)
 
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -79,6 +114,25 @@ def _models(options: argparse.Namespace) -> int:
 
     print(list_models(options.region).astype("string").fillna("-").to_string(index=False))
     return 0
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from agentflow.batch.mapping import Wanted, run_job
+    from agentflow.core.workflow import Workflow
+
+    wanted = Wanted(
+        out=options.out,
+        columns=dict(options.column),
+        constants=dict(options.inputs),
+        budget_usd=options.budget,
+        max_concurrency=options.max_concurrency,
+        max_failures=options.max_failures,
+        retry_failed=options.retry_failed,
+        accept_changes=options.accept_changes,
+    )
+    outcome, _ = run_job(Workflow.from_yaml(options.workflow), options.input, wanted)
+    print(outcome.sentence(options.out))
+    return outcome.exit_code
 
 
 def _serve(options: argparse.Namespace) -> int:

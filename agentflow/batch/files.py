@@ -211,7 +211,8 @@ def _cut(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         while rows >= CHUNK_ROWS:
             whole = pa.concat_tables(waiting, promote_options="permissive")
             yield whole.slice(0, CHUNK_ROWS).combine_chunks()
-            waiting, rows = [whole.slice(CHUNK_ROWS)], rows - CHUNK_ROWS
+            rows -= CHUNK_ROWS
+            waiting = [whole.slice(CHUNK_ROWS)] if rows else []
     if rows:
         yield pa.concat_tables(waiting, promote_options="permissive").combine_chunks()
 

@@ -23,8 +23,9 @@ from agentflow.batch.manifest import ChunkRun, digest_of
 from agentflow.batch.opening import Opened
 from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
 from agentflow.batch.progress import Progress
+from agentflow.batch.quoting import connections_of
 from agentflow.batch.world import Watch
-from agentflow.core.budget import spent_of
+from agentflow.core.budget import dollars, spent_of
 from agentflow.core.errors import BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
 from agentflow.core.events import Event, RunStarted, StepFailed, StepFinished
 from agentflow.core.result import RunResult
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
 
 STEP = "rows"  # whose items the rows are
-ROWS_AT_ONCE = 64  # where nobody says: the next chunk begins once fewer of the one before are on their way
+ROWS_A_CONNECTION = 2  # at the same time, where nobody says: no connection idles, and rows end soon after they begin
+ROWS_AT_ONCE = 64  # likewise, of a workflow that asks no model
 CHECKPOINT_SECONDS = 30.0  # how often the rows of a chunk that have ended are written, before all of them have
 CHUNKS_AT_ONCE = 2
 _NO_TIMEOUT = 10 * 365 * 86_400.0  # each row has the workflow's own
@@ -52,7 +54,7 @@ class Settings:
 
     Attributes
     ----------
-    max_concurrency : rows at the same time; None is as many as the client's connections carry.
+    max_concurrency : rows at the same time; None is twice what the client has connections.
     retry_failed : run the rows again that failed before.
     max_failures : the job stops where more rows fail; None is no limit.
     """
@@ -80,6 +82,17 @@ class Outcome:
     spent_usd: Decimal
     ending: Ending
     error: BaseException | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The code that the command ends with; `agentflow batch --help` says what each is."""
+        return {"done": 3 if self.failed else 0, "budget": 4, "stopped": 5}[self.ending]
+
+    def sentence(self, out: object) -> str:
+        """Return how the job ended, in a sentence or two."""
+        failed = f", {self.failed:,} of them failed" if self.failed else ""
+        text = f"{self.done:,} of {self.rows:,} rows are done{failed}; ${dollars(self.spent_usd)} spent; see {out}"
+        return f"{text}. {self.error}" if self.error else text
 
 
 @dataclass(slots=True)
@@ -148,13 +161,13 @@ class Job:
         self._writing = threading.Lock()
         self._error: BaseException | None = None
         self._ending: Ending = "done"
-        limit = settings.max_concurrency
-        self._room = limit or ROWS_AT_ONCE
+        limit = settings.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
+        self._room = limit
         self._around = over_rows(
             workflow,
             f"rows of {workflow.config.name}",
             STEP,
-            gate=asyncio.Semaphore(limit) if limit else None,
+            gate=asyncio.Semaphore(limit),
             tap=self._take,
             with_readers=True,
             timeout_seconds=_NO_TIMEOUT,

@@ -87,12 +87,10 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
     workflow.validate()
     with local_copy(rows) as table:
         source = open_source(table)
-        binding = bind(
-            workflow.inputs,
-            [name for name in source.schema.names if name != INDEX],
-            wanted.columns or {},
-            wanted.constants or {},
-        )
+        names = [name for name in source.schema.names if name != INDEX]
+        if not names:
+            raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
+        binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
         out = _out(workflow, wanted, source, binding)
         with mirrored(out) as (path, on_written), locked(path):
             folder = JobFolder(path, on_written)

@@ -33,7 +33,7 @@ def sentences(workflow: Workflow, opened: Opened, max_concurrency: int | None) -
     rows = f"{opened.to_ask:,} rows to ask" + (f" ({done:,} of {opened.rows:,} are done)" if done else "")
     yield f"{rows}: {_money(quote, factor)}; {_time(quote, float(factor))}"
     yield from quote.warnings
-    for connections in sorted(_connections(workflow)):
+    for connections in sorted(connections_of(workflow)):
         if max_concurrency is not None and max_concurrency > connections:
             yield (
                 f"max_concurrency={max_concurrency} rows, but at most {connections} model calls are in flight at once: "
@@ -70,12 +70,12 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
-def _connections(workflow: Workflow) -> set[int]:
+def connections_of(workflow: Workflow) -> set[int]:
     """Return how many calls the clients of a workflow have in flight at once."""
     found: set[int] = set()
     for step in workflow.steps.values():
         if isinstance(step.agent, WorkflowAgent):
-            found |= _connections(step.agent.workflow)
+            found |= connections_of(step.agent.workflow)
         elif isinstance(step.agent, SimpleAgent):
             connections = getattr(step.agent.client, "max_connections", None)
             found |= {connections} if connections else set()

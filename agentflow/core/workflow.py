@@ -436,7 +436,7 @@ class Workflow:
             is today. Default a place in the store.
         columns : input of the workflow -> column; same names bind by themselves.
         budget_usd : the most that the job may cost, with all that it has cost before, at Bedrock's list price.
-        max_concurrency : the most rows at the same time; None is no limit beside that of the client.
+        max_concurrency : the most rows at the same time; default twice what the client has connections.
         max_failures : the job stops where more rows fail; None is no limit.
         retry_failed : run rows again that failed.
         accept_changes : go on with a workflow that was changed: all rows run again, and pay for what is new.
