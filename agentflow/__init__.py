@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from agentflow.core import ports
 
 if TYPE_CHECKING:
+    from agentflow.batch.notebooks import completed, record, recorded, secret
+    from agentflow.batch.world import JobStopped
     from agentflow.core.agent import SimpleAgent
     from agentflow.core.budget import budget
     from agentflow.core.config import AgentConfig, WorkflowConfig
@@ -46,6 +48,7 @@ _PUBLIC = {
     "BedrockClient": "agentflow.models.bedrock_client",
     "CachePoint": "agentflow.core.content",
     "Explanation": "agentflow.core.explaining.explain",
+    "JobStopped": "agentflow.batch.world",
     "Guardrail": "agentflow.core.model",
     "ModelType": "agentflow.models.catalog",
     "Quota": "agentflow.models.limiting.quotas",
@@ -60,6 +63,10 @@ _PUBLIC = {
     "WorkflowConfig": "agentflow.core.config",
     "WorkflowError": "agentflow.core.errors",
     "budget": "agentflow.core.budget",
+    "completed": "agentflow.batch.notebooks",
+    "record": "agentflow.batch.notebooks",
+    "recorded": "agentflow.batch.notebooks",
+    "secret": "agentflow.batch.notebooks",
     "cache": "agentflow.core.history",
     "get_run": "agentflow.core.history",
     "list_models": "agentflow.models.choice",
@@ -81,6 +88,7 @@ __all__ = [
     "CachePoint",
     "Explanation",
     "Guardrail",
+    "JobStopped",
     "ModelType",
     "Quota",
     "Quote",
@@ -96,13 +104,17 @@ __all__ = [
     "__version__",
     "budget",
     "cache",
+    "completed",
     "get_run",
     "list_models",
     "load_ipython_extension",
     "prune_cache",
     "prune_runs",
+    "record",
+    "recorded",
     "resume",
     "runs",
+    "secret",
     "select_model",
 ]
 

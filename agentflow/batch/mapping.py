@@ -85,7 +85,7 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
     """
     _check_pyarrow()
     workflow.validate()
-    with local_copy(rows) as table:
+    with _system_memory(), local_copy(rows) as table:
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
         if not names:
@@ -152,6 +152,19 @@ def _budget(limit_usd: Decimal | float | str | None, spent_usd: Decimal) -> Iter
     with budget(limit_usd) as limit:
         limit.spent_usd = spent_usd
         yield
+
+
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Have Arrow take its memory from the system: its own pool keeps a little of what each part took, for good."""
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:

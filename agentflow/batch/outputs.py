@@ -38,12 +38,12 @@ ABOUT: Mapping[str, Kind] = {
 
 def record_of(row: StepRow, run_id: str) -> Record:
     """Return what is known of one row's run."""
-    usage, cost_usd = row.usage, row.cost_usd
+    usage, cost_usd, paid = row.usage, row.cost_usd, row.paid
     record: Record = {
         "status": row.status.value,
         "error": message_of(root_of(row.error)) if row.error else None,
         "attempts": len(row.attempts),
-        "latency_ms": row.latency_ms,
+        "latency_ms": sum(reply.latency_ms for reply in paid) if paid else row.latency_ms,
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "cost_usd": None if cost_usd is None else float(cost_usd),

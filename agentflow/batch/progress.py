@@ -93,8 +93,8 @@ class Progress:
             facts[0] += f" of about ${forecast:.4f}"
         if self._throttled:
             facts.append(f"{self._throttled:,} throttled")
-        if self._queue_ms >= 1_000:
-            facts.append(f"{_duration(self._queue_ms / 1_000)} queued")
+        if self._now and self._queue_ms >= 1_000 * self._now:
+            facts.append(f"{self._queue_ms / 1_000 / self._now:.1f} s queued a row")
         if self.failed:
             facts.append(f"{self.failed:,} failed")
         return facts

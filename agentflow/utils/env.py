@@ -110,6 +110,11 @@ def setting(name: str) -> Setting:
     return Setting(name, variable.default, "default")
 
 
+def environment_value(name: str) -> str | None:
+    """Return a variable that the user names, as the secret of a notebook; None where it is not set."""
+    return os.environ.get(name)
+
+
 def bedrock_key_is_set() -> bool:
     """Return whether there is a Bedrock API key. Only botocore reads the key itself, and only from the environment."""
     return bool(os.environ.get("AWS_BEARER_TOKEN_BEDROCK"))
