@@ -33,6 +33,7 @@ def sentences(workflow: Workflow, opened: Opened, max_concurrency: int | None) -
     rows = f"{opened.to_ask:,} rows to ask" + (f" ({done:,} of {opened.rows:,} are done)" if done else "")
     yield f"{rows}: {_money(quote, factor)}; {_time(quote, float(factor))}"
     yield from quote.warnings
+    yield from _quotas(workflow, quote, float(factor))
     for connections in sorted(connections_of(workflow)):
         if max_concurrency is not None and max_concurrency > connections:
             yield (
@@ -44,6 +45,33 @@ def sentences(workflow: Workflow, opened: Opened, max_concurrency: int | None) -
                 f"At most {connections} model calls are in flight at once (BEDROCK_MAX_CONNECTIONS), which is likely "
                 "to be what limits the job: raise it where your quota allows more."
             )
+
+
+def _quotas(workflow: Workflow, quote: Quote, factor: float) -> Iterator[str]:
+    """Return how long the quotas alone let the job take, where they are known."""
+    for step, agent in _prompts(workflow):
+        took = next((part for part in quote.steps if part.step == step), None)
+        known = getattr(agent.client, "known_quota", None)
+        if took is None or not took.calls or known is None:
+            continue
+        quota = known(agent.config.model_type)
+        tokens = ((took.input_tokens or 0) + (took.output_tokens or 0)) * factor
+        for amount, per_minute, unit in (
+            (tokens, quota.tokens_per_minute, "tokens"),
+            (took.calls * factor, quota.requests_per_minute, "requests"),
+        ):
+            if per_minute:
+                seconds = amount / per_minute * 60
+                yield f"step {step!r} takes {_span(seconds)} or more at its quota of {per_minute:,.0f} {unit}/min"
+
+
+def _prompts(workflow: Workflow, prefix: str = "") -> Iterator[tuple[str, SimpleAgent]]:
+    """Return the steps that are prompts, by their paths."""
+    for step_id, step in workflow.steps.items():
+        if isinstance(step.agent, WorkflowAgent):
+            yield from _prompts(step.agent.workflow, f"{prefix}{step_id}.")
+        elif isinstance(step.agent, SimpleAgent):
+            yield prefix + step_id, step.agent
 
 
 def _money(quote: Quote, factor: Decimal) -> str:
@@ -72,11 +100,5 @@ def _span(seconds: float) -> str:
 
 def connections_of(workflow: Workflow) -> set[int]:
     """Return how many calls the clients of a workflow have in flight at once."""
-    found: set[int] = set()
-    for step in workflow.steps.values():
-        if isinstance(step.agent, WorkflowAgent):
-            found |= connections_of(step.agent.workflow)
-        elif isinstance(step.agent, SimpleAgent):
-            connections = getattr(step.agent.client, "max_connections", None)
-            found |= {connections} if connections else set()
-    return found
+    connections = (getattr(agent.client, "max_connections", None) for _, agent in _prompts(workflow))
+    return {number for number in connections if number}

@@ -16,7 +16,7 @@ from agentflow.models.catalog import GLOBAL, ModelType, load_catalog
 from agentflow.models.counting import count_tokens
 from agentflow.models.limiting.quotas import Quota
 from agentflow.models.limiting.report import QuotaReport, quota_report
-from agentflow.models.route import Route, account_of
+from agentflow.models.route import Route, account_of, lane_of
 from agentflow.models.stream import ReplyStream, streaming
 from agentflow.models.tokens import estimate
 from agentflow.models.transport import LOCAL, Target, is_loopback, profile_region, transport
@@ -186,6 +186,16 @@ class BedrockClient:
     def quota(self) -> QuotaReport:
         """Return what the models that this client has asked may be asked, and how far that is used. Sends nothing."""
         return quota_report(self._route)
+
+    def known_quota(self, model: str | None) -> Quota:
+        """Return what a model may be asked in a minute, as far as it was given or Service Quotas said. Sends nothing.
+
+        Raises
+        ------
+        UnknownModelError
+            The name is no model.
+        """
+        return lane_of(self._route, self._catalog.resolve(model, self.region)).known_quota
 
     async def invoke(
         self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
+from agentflow import AgentConfig, BedrockClient, Quota, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.errors import DefinitionError, InputError, RunInterrupted
 from tests.endpoint import Endpoint
 
@@ -167,12 +167,15 @@ def test_a_quote_is_told_before_and_lines_where_nobody_watches(
 ) -> None:
     scripted.follow(text="fine")
     workflow = Workflow("asks")
-    client = BedrockClient(endpoint_url=scripted.url, max_connections=4)
+    client = BedrockClient(
+        endpoint_url=scripted.url, max_connections=4, quotas={"haiku": Quota(requests_per_minute=600)}
+    )
     workflow.add_step("ask", SimpleAgent(AgentConfig(name="a"), client, prompt_template="{text}"))
     workflow.map(pd.DataFrame({"text": [str(number) for number in range(50)]}), max_concurrency=8)
     told = capsys.readouterr().err
     assert "50 rows to ask: likely $" in told
     assert "set BEDROCK_MAX_CONNECTIONS=8" in told
+    assert "step 'ask' takes 5 s or more at its quota of 600 requests/min" in told
     assert "50 of 50 rows" in told
     assert "\r" not in told
 

@@ -113,6 +113,12 @@ class Lane:
         return was_asked
 
     @property
+    def known_quota(self) -> Quota:
+        """What the quota is, as far as somebody said so."""
+        tokens, requests = self.tokens.known, self.requests.known
+        return Quota(tokens and tokens * 60, requests and requests * 60)
+
+    @property
     def source(self) -> Source:
         """Where the pace comes from."""
         return self._known_from or ("learned" if self.is_paced else "unknown")
