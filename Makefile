@@ -52,9 +52,10 @@ $(FOREIGN)/.installed: tests/foreign/requirements.txt | $(INSTALLED)
 soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests
 
-bench: model  ## what the engine, the journal and the local endpoint cost, beside bare asyncio and the bare model
+bench: model  ## what the engine, the journal, jobs over rows and the local endpoint cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/journal.py
+	@$(BIN)/python benchmarks/batch.py
 	@$(BIN)/python benchmarks/endpoint.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub

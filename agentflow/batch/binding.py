@@ -86,8 +86,8 @@ def bind(
     return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]))
 
 
-def checked(source: Source, binding: Binding, first: int, table: pa.Table) -> pa.Table:
-    """Return a chunk, whose first row has the number `first`.
+def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None:
+    """Check the inputs of a chunk, whose first row has the number `first`.
 
     Raises
     ------
@@ -107,7 +107,14 @@ def checked(source: Source, binding: Binding, first: int, table: pa.Table) -> pa
                 f"Column {column!r} of {source.label} has no value in {source.where(row)}, and the workflow needs it.",
                 fix="Drop such rows first (frame.dropna), or give them a value (frame.fillna).",
             )
-    return table
+
+
+def content_of(table: pa.Table, binding: Binding) -> str:
+    """Return what tells the inputs of a chunk from others, quickly: other rows differ in it, and some equal ones."""
+    digest = hashlib.sha256(_canonical(dict(binding.constants)))
+    for batch in table.select(sorted(binding.columns.values())).combine_chunks().to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()[:32]
 
 
 def row_keys(rows: Sequence[Row]) -> list[str]:

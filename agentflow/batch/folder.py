@@ -35,6 +35,7 @@ class PartInfo:
     ----------
     keys : of its rows, in order.
     of : the keys of all rows of its chunk, as one.
+    content : likewise, quicker to find out, but other where equal rows are kept in another way.
     digest : of the workflow that gave the outputs.
     complete : whether all rows of the chunk are in it.
     failed : how many of them failed.
@@ -42,6 +43,7 @@ class PartInfo:
 
     keys: list[str]
     of: str
+    content: str
     digest: str
     complete: bool
     failed: int
@@ -129,7 +131,7 @@ class JobFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        info = PartInfo(list(records), "", manifest.digest, complete=False, failed=0)
+        info = PartInfo(list(records), "", "", manifest.digest, complete=False, failed=0)
         kinds = kinds_of(records.values(), manifest.kinds)
         table = pa.table(arrays(list(records.values()), kinds)).replace_schema_metadata(
             {_META: json.dumps(asdict(info))}

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from agentflow.batch import lock
-from agentflow.batch.binding import Binding, Row, row_keys
+from agentflow.batch.binding import Binding, Row, content_of, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.manifest import ChunkRun, digest_of
 from agentflow.batch.opening import Opened
@@ -101,6 +101,7 @@ class _Chunk:
 
     Attributes
     ----------
+    content : as in `PartInfo`.
     known : position -> what is known of its row.
     positions : those of the rows that its run asks for.
     open_rows : how many of these have not ended.
@@ -111,6 +112,7 @@ class _Chunk:
     table: pa.Table
     rows: list[Row]
     keys: list[str]
+    content: str
     known: dict[int, Record] = field(default_factory=dict)
     positions: list[int] = field(default_factory=list)
     open_rows: int = 0
@@ -215,7 +217,7 @@ class Job:
             rows = self._binding.rows(table)
             names = [self._new_names.get(name, name) for name in table.column_names]
             named = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
-            chunk = _Chunk(number, named, rows, row_keys(rows))
+            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(table, self._binding))
             here = self._folder.records(number, manifest.kinds) if is_current else {}
             for position, key in enumerate(chunk.keys):
                 record = here.get(key) or self._opened.known.get(key)
@@ -345,6 +347,7 @@ class Job:
             info = PartInfo(
                 keys=[chunk.keys[position] for position in positions],
                 of=digest_of(chunk.keys),
+                content=chunk.content,
                 digest=self._manifest.digest,
                 complete=complete,
                 failed=sum(record["status"] != "ok" for record in records),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from agentflow.batch.binding import Binding, Row, checked, numbered, row_keys
-from agentflow.batch.folder import JobFolder
+from agentflow.batch.binding import Binding, Row, check, content_of, numbered, row_keys
+from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.manifest import ChunkRun, Manifest, digest_of
 from agentflow.batch.outputs import Record, record_of
 from agentflow.batch.source import Source
@@ -115,15 +115,18 @@ def _survey(
     before = {key for key, record in known.items() if record["status"] == "ok" or not retry_failed}
     is_other_input, number = False, -1
     for number, first, table in numbered(source.chunks()):
-        rows = binding.rows(checked(source, binding, first, table))
-        keys = row_keys(rows)
+        check(source, binding, first, table)
         info, run = folder.info(number), manifest.runs.get(number)
+        opened.rows += len(table)
+        if info is not None and _is_done(info, manifest, retry_failed) and info.content == content_of(table, binding):
+            continue
+        rows = binding.rows(table)
+        keys = row_keys(rows)
         other_run = run is not None and not run.is_closed and run.of(keys) is None
         is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
         ended = before
         if info is not None and info.digest == manifest.digest:
             ended = before.union(_ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys)
-        opened.rows += len(rows)
         for row in (row for row, key in zip(rows, keys, strict=True) if key not in ended):
             opened.to_ask += 1
             if len(opened.sample) < SAMPLE_ROWS:
@@ -131,6 +134,10 @@ def _survey(
             elif (place := chance.randrange(opened.to_ask)) < SAMPLE_ROWS:
                 opened.sample[place] = row
     return is_other_input or folder.last_part() > number
+
+
+def _is_done(info: PartInfo, manifest: Manifest, retry_failed: bool) -> bool:
+    return info.complete and info.digest == manifest.digest and not (retry_failed and info.failed)
 
 
 def _ended_well(folder: JobFolder, number: int, manifest: Manifest) -> set[str]:
