@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 FOREIGN := .venv-foreign
 
@@ -18,8 +19,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 		|| { echo "AgentFlow needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "==> Installing into $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@$(PIP) install --quiet "$$(grep '^uv==' requirements.txt)"
+	@$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt -e . \
+		|| { echo "==> uv could not; with pip, which knows your pip.conf (some minutes)"; \
+			$(PIP) install -r requirements.txt && $(PIP) install --quiet --no-deps -e .; }
 	@touch $@
 
 model: $(INSTALLED)
@@ -38,7 +41,7 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/lint-imports
 
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest --nbval-lax tests notebooks
+	@$(BIN)/pytest --nbval-lax -rfEs tests notebooks
 
 test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
 	@$(BIN)/pytest -m foreign tests/foreign

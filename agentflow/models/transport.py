@@ -26,6 +26,10 @@ READ_TIMEOUT_SECONDS = 300  # Converse sends no byte until the answer is complet
 LOCAL = "local"
 
 
+# What a forked child must neither use nor free: to free a client takes 20 ms, at each fork, and copies its memory.
+_of_parent: list[Any] = []
+
+
 class Target(NamedTuple):
     """Where calls go. `endpoint_url` is None for Amazon's own, or `local`, or a URL."""
 
@@ -57,6 +61,8 @@ class Transport:
         return renewal(self._method, self.profile_option)
 
     def _reset(self) -> None:
+        if client := getattr(self, "_client", None):
+            _of_parent.append(client)
         self._lock = threading.Lock()
         self._client: Any = None
         self._method: str | None = None

@@ -176,10 +176,10 @@ async def test_ten_thousand_items_take_no_longer_for_each_than_a_hundred() -> No
     workflow.add_step("item", item, map_over="number")
 
     async def seconds_per_item(count: int) -> float:
-        started = time.perf_counter()
+        started = time.process_time()  # others on the machine do not count
         result = await workflow.execute(number=range(count))
         assert len(result.outputs["item"]) == count
-        return (time.perf_counter() - started) / count
+        return (time.process_time() - started) / count
 
     few = min([await seconds_per_item(100) for _ in range(5)])
     assert await seconds_per_item(10_000) < 10 * few  # quadratic would be a hundredfold

@@ -47,7 +47,9 @@ def test_another_test_has_no_endpoint():
 
 def pytest_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "agentflow.local.pytest_plugin", "-q", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    # Without the other plugins of this environment, which take most of the time to import.
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60, env=alone)
 
 
 def test_a_users_tests_run_offline(tmp_path: Path) -> None:

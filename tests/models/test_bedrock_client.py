@@ -4,7 +4,9 @@ import asyncio
 import multiprocessing
 import os
 import time
+import weakref
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -187,17 +189,19 @@ async def test_a_profile_that_does_not_exist_is_named_but_default_counts_as_unse
 def test_a_forked_process_has_connections_of_its_own(scripted: Endpoint) -> None:
     client = BedrockClient("sa-east-1", endpoint_url=scripted.url)
     assert asyncio.run(client.invoke("haiku", "parent")).text == "parent"
-    with multiprocessing.get_context("fork").Pool(1, _KEPT.append, (client,)) as pool:
-        assert pool.apply_async(_ask_in_child).get(timeout=20) == ("child", True)
+    made = client, weakref.ref(client._route.link._client)
+    with multiprocessing.get_context("fork").Pool(1, _KEPT.append, (made,)) as pool:
+        assert pool.apply_async(_ask_in_child).get(timeout=20) == ("child", True, True)
 
 
-_KEPT: list[BedrockClient] = []  # what the parent has made, in a child
+_KEPT: list[tuple[BedrockClient, weakref.ref[Any]]] = []  # what the parent has made, in a child
 
 
-def _ask_in_child() -> tuple[str, bool]:
-    client = _KEPT[0]
+def _ask_in_child() -> tuple[str, bool, bool]:
+    client, of_parent = _KEPT[0]
     starts_anew = client._route.link._client is None
-    return asyncio.run(client.invoke("haiku", "child")).text, starts_anew
+    is_left_alone = of_parent() is not None  # to free it takes 20 ms, at each fork
+    return asyncio.run(client.invoke("haiku", "child")).text, starts_anew, is_left_alone
 
 
 async def test_an_unknown_alias_sends_nothing(scripted: Endpoint) -> None:
