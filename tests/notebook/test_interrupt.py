@@ -100,7 +100,7 @@ def test_a_second_interrupt_is_hard(kernel: Kernel, endpoint: Endpoint, tmp_path
 import threading, time
 started = threading.Event()
 async def stubborn():
-    time.sleep(3)  # blocks the loop: nothing can stop it
+    time.sleep(30)  # blocks the loop: nothing can stop it
 slow = Workflow("slow")
 slow.add_step("stubborn", stubborn)
 def twice():
@@ -114,4 +114,4 @@ def twice():
     began = time.monotonic()
     shown = kernel.run("threading.Thread(target=twice).start()\nslow.run()")
     assert shown.endswith("KeyboardInterrupt")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10
