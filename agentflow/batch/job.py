@@ -240,6 +240,7 @@ class Job:
         self._changed.clear()
         if self._watch.verdict is not None and self._ending == "done":
             self._ending, self._error = "stopped", self._watch.verdict
+            self._progress.skip(-self._watch.retracted, -self._watch.retracted)
             for task in self._tasks:
                 task.cancel()
         for task in [task for task in self._tasks if task.done()]:
@@ -327,6 +328,8 @@ class Job:
             cause = root_of(row.error) if row.status is StepStatus.FAILED and row.error else None
             if row.status is StepStatus.OK or (cause and not self._watch.is_of_world(cause)):
                 chunk.known[position] = record_of(row, result.run_id)
+            elif cause:
+                chunk.known.pop(position, None)
         if note := self._manifest.runs.get(chunk.number):
             with suppress(UnknownPriceError):  # without a price there is no budget either
                 note.spent_usd = str(spent_of(result))

@@ -34,6 +34,10 @@ _NAMES = frozenset(kind.__name__ for kind in _ALWAYS)
 _OUTAGE = {"capacity", "network", "timeout"}
 
 
+def _is_outage(error: BaseException) -> bool:
+    return isinstance(error, ModelCallError) and error.kind in _OUTAGE
+
+
 class JobStopped(AgentFlowError):  # noqa: N818 - it is no mistake: what is done is kept
     """A job was stopped before its end; the same command goes on with it."""
 
@@ -59,16 +63,20 @@ class Watch:
     Attributes
     ----------
     verdict : why the job has to stop; None while it may go on.
+    retracted : rows that were taken for failed before it was clear that the world was down.
     """
 
     def __init__(self, max_failures: int | None) -> None:
         self.verdict: JobStopped | None = None
+        self.retracted = 0
         self._max_failures = max_failures
         self._failures = 0
         self._outages = 0
 
     def ended(self, error: BaseException | None) -> None:
         """Take in how a row ended; None is well."""
+        if self.verdict is not None:
+            return
         if error is None:
             self._outages = 0
             return
@@ -76,18 +84,20 @@ class Watch:
             self._stop(f"The rows cannot be asked: {error}")
             return
         self._failures += 1
-        self._outages = self._outages + 1 if isinstance(error, ModelCallError) and error.kind in _OUTAGE else 0
+        self._outages = self._outages + 1 if _is_outage(error) else 0
         if self._outages >= OUTAGE_ROWS:
+            self.retracted = OUTAGE_ROWS - 1
             self._stop(f"{self._outages} rows failed one after the other, and none was answered between them: {error}")
         elif self._max_failures is not None and self._failures > self._max_failures:
             self._stop(
                 f"{self._failures:,} rows failed, more than the {self._max_failures:,} allowed; the last: {error}"
             )
 
-    @staticmethod
-    def is_of_world(error: BaseException) -> bool:
-        """Return whether an error is no row's own, so that others would fail too."""
+    def is_of_world(self, error: BaseException) -> bool:
+        """Return whether an error is no row's own, so that others would fail too; those of an outage are not."""
         if isinstance(error, ModelCallError) and error.kind in ("auth", "daily quota"):
+            return True
+        if self._outages >= OUTAGE_ROWS and _is_outage(error):
             return True
         return isinstance(error, _ALWAYS) or (isinstance(error, PastError) and error.type_name in _NAMES)
 

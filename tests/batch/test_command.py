@@ -152,6 +152,23 @@ def test_the_worlds_errors_stop_the_job_and_nothing_is_lost(scripted: Endpoint, 
     assert scripted.stats()["duplicates"] == 0
 
 
+def test_an_outage_stops_the_job_and_its_rows_are_asked_again(
+    scripted: Endpoint, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
+    scripted.follow(text="fine")
+    scripted.faults({"fault": "unavailable"})
+    code, output, _ = command("--max-concurrency", "4")
+    assert code == 5
+    assert "0 of 60 rows are done" in output
+    assert "5 rows failed one after the other" in output
+    assert scripted.stats()["requests"] <= 12
+    scripted.faults()
+    code, _, errors = command()
+    assert code == 0, errors
+    assert set(pd.read_parquet(folder / "out")["status"]) == {"ok"}
+
+
 def test_failed_rows_are_rows_and_can_be_asked_again(scripted: Endpoint, folder: Path, command: Command) -> None:
     scripted.follow(text="fine")
     scripted.faults(
