@@ -318,6 +318,7 @@ class Estimate:
     most_output_tokens : the request's `max_tokens`, or the model's limit where that is lower.
     price : dollars of a usage at Bedrock's list price; None where the price is not known.
     most_usd : the dearest that the request can become; None where the price is not known.
+    model_id : the Bedrock id or profile that would be asked; empty where that is not known.
     """
 
     model: str
@@ -326,6 +327,7 @@ class Estimate:
     most_output_tokens: int
     price: Callable[[Usage], Decimal | None]
     most_usd: Decimal | None
+    model_id: str = ""
 
 
 class Model(Protocol):

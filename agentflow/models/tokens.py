@@ -47,6 +47,7 @@ def estimate(model: ResolvedModel, request: Request) -> Estimate:
         most_output_tokens=min(request.max_tokens, spec.max_output_tokens) if spec else request.max_tokens,
         price=model.cost,
         most_usd=_most_usd(model, request, most_input),
+        model_id=model.model_id,
     )
 
 

@@ -50,11 +50,11 @@ def make_quote(workflow: Workflow, rows: Sequence[Row]) -> Quote:
     past, unseen, warnings = _past(config)
     evidence = Evidence(past, unseen)
     cache = opened_cache(config.cache) if config.cache else None
-    first = [Walk(evidence, case, every_item=False, cache=cache) for case in CASES]
+    every = Walk(evidence, LIKELY, every_item=True, cache=cache)
+    first = [every if case == LIKELY else Walk(evidence, case, every_item=False, cache=cache) for case in CASES]
     for walk in first:
         walk.run(plan, rows[0])
-    every = Walk(evidence, LIKELY, every_item=True, cache=cache)
-    for row in rows:
+    for row in rows[1:]:
         every.run(plan, row)
     at_once = steps_at_once(config, len(rows))
     steps = tuple(_step_quote(path, first, every.tallies.get(path), at_once, evidence) for path in _paths(plan))
