@@ -175,8 +175,8 @@ def overview(workflow: Workflow, /, **inputs: Any) -> Overview:
         notes,
         quote,
         past,
-        tightest and tightest.limit_usd,
-        tightest and tightest.left_usd,
+        tightest.limit_usd if tightest else None,
+        tightest.left_usd if tightest else None,
         bool(config.cache),
     )
 
