@@ -142,6 +142,8 @@ ports.connect(
     quote_text="agentflow.views.quote_text:quote_text",
     quota_report_frame="agentflow.views.frames:quota_report_frame",
     quote_html="agentflow.views.quote_html:quote_html",
+    workflow_text="agentflow.views.workflow_text:workflow_text",
+    workflow_html="agentflow.views.workflow_html:workflow_html",
 )
 
 

@@ -43,6 +43,7 @@ class StepOverview:
     model : the catalog's name; None for a step that asks none by itself.
     model_id : the Bedrock id or profile that would be asked.
     asked : the model as it was written, such as `haiku`; None for the default one.
+    prompt, system : as they were written; None for a step that has none.
     upstream : the steps that it waits for, each with how: its output is used, or is optional; `when` reads it; or it is
         only to end before (`after`).
     inputs : the inputs of the run that it uses.
@@ -61,6 +62,8 @@ class StepOverview:
     model: str | None = None
     model_id: str | None = None
     asked: str | None = None
+    prompt: str | None = None
+    system: str | None = None
     upstream: Mapping[str, Edge] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     map_over: str | None = None
@@ -235,13 +238,14 @@ def _step(
 ) -> StepOverview:
     agent = step.agent
     bindings = step_bindings(step, steps)
-    model, model_id = models.of(agent) if isinstance(agent, SimpleAgent) else (None, None)
+    asked: dict[str, str | None] = {}
+    if isinstance(agent, SimpleAgent):
+        asked = {"asked": agent.config.model_type, "prompt": agent.prompt_template, "system": agent.config.system}
+        asked["model"], asked["model_id"] = models.of(agent)
     return StepOverview(
         step=step.step_id,
         kind=_kind(agent),
-        model=model,
-        model_id=model_id,
-        asked=agent.config.model_type if isinstance(agent, SimpleAgent) else None,
+        **asked,
         upstream=dict(_edges(step, bindings, steps)),
         inputs=tuple(dict.fromkeys(_inputs(step, bindings, steps))),
         map_over=step.map_over,

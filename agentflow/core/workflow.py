@@ -23,6 +23,7 @@ from agentflow.core.explaining.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
+from agentflow.core.overview import overview
 from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
 from agentflow.core.quoting.making import as_rows, make_quote
@@ -634,8 +635,20 @@ class Workflow:
         return from_yaml(source, bedrock_client=bedrock_client)
 
     def __repr__(self) -> str:
-        takes = ", ".join(self.inputs) or "nothing"
-        return f"Workflow({self.config.name!r}, steps: {', '.join(self.steps) or 'none'}; takes: {takes})"
+        text: str = ports.load("workflow_text")(overview(self))
+        return text
+
+    def _repr_html_(self) -> str:
+        html: str = ports.load("workflow_html")(overview(self))
+        return html
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
+        """Return both at once, so that the estimate is made only once."""
+        glance = overview(self)
+        return {
+            "text/plain": ports.load("workflow_text")(glance),
+            "text/html": ports.load("workflow_html")(glance),
+        }
 
 
 def _budgets(limit_usd: Decimal | float | str | None) -> Sequence[Budget]:

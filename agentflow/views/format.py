@@ -31,6 +31,8 @@ MARKS = {
     "running": Mark("…", "#0969da"),
     "skipped": Mark("»", "#5f6b7a"),
     "not run": Mark("○", "#5f6b7a"),
+    "stale": Mark("~", "#8a5300"),
+    "cached": Mark("=", "#0f6b74"),
 }
 
 

@@ -23,6 +23,10 @@ NUMBER = f"{CELL};text-align:right;white-space:nowrap"
 HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
 HEAD_NUMBER = f"{HEAD};text-align:right"
 ROW = "background:transparent"
+PRE = (
+    f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;color:inherit;{MONO};"
+    "font-size:12px;line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;max-height:360px;overflow:auto"
+)
 
 
 def safe(text: str) -> str:

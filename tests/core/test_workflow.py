@@ -270,4 +270,5 @@ def test_what_cannot_be_a_step_is_refused() -> None:
 def test_the_repr_names_steps_and_inputs() -> None:
     workflow = Workflow("triage")
     workflow.add_step("classify", prompt("{ticket}"))
-    assert repr(workflow) == "Workflow('triage', steps: classify; takes: ticket)"
+    assert "classify" in repr(workflow)
+    assert "workflow.run(ticket=...)" in repr(workflow)
