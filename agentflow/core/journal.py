@@ -227,6 +227,9 @@ class Journal(Protocol):
         Places where it never did are left out. Blocks.
         """
 
+    def requests(self, run_id: str, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
+        """Return, for some places of a run, the newest answered requests as JSON, in their order. Blocks."""
+
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each run, newest first. Blocks."""
 

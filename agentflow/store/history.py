@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -154,6 +154,23 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
         except JournalError as error:
             past.inputs_not_kept[name] = error.what
     return past
+
+
+_MOST_REQUESTS = 5  # of one place
+_REQUESTS = f"""SELECT request FROM answers WHERE run_id = ? AND step = ? AND item = ?
+    ORDER BY id DESC LIMIT {_MOST_REQUESTS}"""  # noqa: S608 - a number of this file
+
+
+def requests(
+    connection: sqlite3.Connection, run_id: str, places: Collection[Place]
+) -> dict[Place, list[Mapping[str, Any]]]:
+    """Return, for some places of a run, the newest answered requests as JSON, in their order."""
+    found = {}
+    for step, item in places:
+        rows = connection.execute(_REQUESTS, (run_id, clean(step), WHOLE if item is None else item)).fetchall()
+        if rows:
+            found[step, item] = [json.loads(text) for [text] in reversed(rows)]
+    return found
 
 
 def _parts_row(connection: sqlite3.Connection, run_id: str) -> tuple[str, str] | None:

@@ -162,6 +162,21 @@ class SqliteJournal:
             runs = {earlier: self._read_run(connection, earlier) for earlier in set(found.values())}
         return {place: runs[earlier] for place, earlier in found.items()}
 
+    def requests(self, run_id: str, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
+        """Return, for some places of a run, the newest answered requests as JSON; see the port.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+        self._catch_up()
+        with self._database.reading() as connection:
+            try:
+                return history.requests(connection, run_id, places)
+            except _DAMAGE as error:
+                raise _damaged(f"run {run_id!r}", error) from error
+
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Return a plain record for each run, newest first.
 

@@ -10,6 +10,7 @@ from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
 from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, fact_blocks, safe, warnings_note
 from agentflow.views.html_table import steps_table
+from agentflow.views.reproduce import reproduce_html
 from agentflow.views.summary import INTERRUPTED, headline, so_far, warnings_of
 
 
@@ -27,6 +28,7 @@ def run_html(result: RunResult) -> str:
         warnings_note(warnings_of(result)),
         steps_table(result),
         step_details(result),
+        reproduce_html(result),
     ]
     return element("div", "".join(parts), style=CARD)
 

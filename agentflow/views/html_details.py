@@ -1,37 +1,82 @@
-"""What unfolds below the card's table: each step's output in full, its attempts and its error."""
+"""What unfolds below the card's table: each step's prompts as sent, its output in full, its attempts and its error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
 from agentflow.core.model import ABANDONED
 from agentflow.core.outputs import Stored
+from agentflow.core.places import Place, inner_prefix
 from agentflow.core.result import RunResult
+from agentflow.core.sent import Sent, sent_prompts
 from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import count, duration, explain, plural
-from agentflow.views.html_parts import MONO, MUTED, RULE, badge, element, error_note, safe, small
+from agentflow.views.html_parts import MUTED, PRE, RULE, badge, code_block, element, error_note, safe, small
 from agentflow.views.html_table import steps_table
 from agentflow.views.outputs import full_text, one_line
+from agentflow.views.reproduce import is_kept, open_command
 from agentflow.views.summary import output_preview
 
 _MOST_CHARS, _FEWEST_CHARS = 20_000, 2_000  # of one output
 _ALL_CHARS = 200_000  # of all outputs together, so that a run of many steps does not bloat its notebook
+_PROMPT_CHARS, _FEWEST_PROMPT_CHARS = 4_000, 300  # of one message
+_ALL_PROMPT_CHARS = 60_000
+_MOST_PROMPTS = 60  # places whose prompts are shown
+_MOST_MESSAGES = 12  # of one request
 _MOST_OPEN = 12  # the lines of more steps than these are folded into one
 _PREVIEW_CHARS = 140
 _MOST_ITEMS = 40  # of a mapped step
 _ITEM_CHARS = 300  # of an item's error or output
-_PRE = (
-    f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;{MONO};"
-    "font-size:12px;line-height:1.5;white-space:pre-wrap;overflow-wrap:break-word;max-height:360px;overflow:auto"
-)
+_PRINTED_CHARS = 4_000
+_REJECTED_CHARS = 1_000
 _LINE = "cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+_LABEL = "margin:8px 0 0 0"
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Where details stand: in which run, below which steps, with which prompts, and how long they may be."""
+
+    run: RunResult
+    prefix: str = ""
+    sent: Mapping[Place, Sequence[Sent]] = field(default_factory=dict)
+    output_chars: int = _MOST_CHARS
+    prompt_chars: int = _PROMPT_CHARS
+
+    def below(self, row: StepRow) -> _Around:
+        return replace(self, prefix=self.prefix + inner_prefix(row.step, row.item))
+
+    def place(self, row: StepRow) -> Place:
+        return self.prefix + row.step, row.item
 
 
 def step_details(result: RunResult) -> str:
     """Return one line a step that has something to show; a click shows all of it."""
+    places = list(islice(_places_of_prompts(result), _MOST_PROMPTS))
+    sent = sent_prompts(result, places)
+    chars = max(_FEWEST_PROMPT_CHARS, min(_PROMPT_CHARS, _ALL_PROMPT_CHARS // max(len(sent), 1)))
+    rows = sum(map(_has_details, result.rows.values()))
+    limit = max(_FEWEST_CHARS, min(_MOST_CHARS, _ALL_CHARS // max(rows, 1)))
+    return _details(result, _Around(result, sent=sent, output_chars=limit, prompt_chars=chars))
+
+
+def _places_of_prompts(result: RunResult, prefix: str = "") -> Iterator[Place]:
+    """Return the places that may have asked a model, in the order in which they are shown."""
+    for row in result.rows.values():
+        for part in (row, *_shown_items(row)):
+            if part.own_replies or part.own_attempts or part.status is StepStatus.FAILED:
+                yield prefix + part.step, part.item
+            if part.inner:
+                yield from _places_of_prompts(part.inner, prefix + inner_prefix(part.step, part.item))
+
+
+def _details(result: RunResult, around: _Around) -> str:
     rows = [row for row in result.rows.values() if _has_details(row)]
     if not rows:
         return ""
-    limit = max(_FEWEST_CHARS, min(_MOST_CHARS, _ALL_CHARS // len(rows)))
-    listed = "".join(_step(row, limit) for row in rows)
+    listed = "".join(_step(row, around) for row in rows)
     if len(rows) > _MOST_OPEN:
         head = element("summary", f"outputs of {plural(len(rows), 'step')}", style=_LINE)
         listed = element("details", head + element("div", listed, style="margin:0 0 0 14px"))
@@ -39,46 +84,61 @@ def step_details(result: RunResult) -> str:
 
 
 def _has_details(row: StepRow) -> bool:
-    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error)
+    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error or _printed(row))
 
 
-def _items(row: StepRow) -> str:
-    """Return the items of a mapped step: those that failed first, then some of the others."""
+def _shown_items(row: StepRow) -> Sequence[StepRow]:
+    """Return the items of a mapped step that are shown: those that failed first, then some of the others."""
     items = row.items or ()
     failed = [item for item in items if item.error is not None]
     others = [item for item in items if item.error is None]
-    shown = (failed + others)[:_MOST_ITEMS]
-    lines = [_item(item) for item in shown]
-    if left := len(items) - len(shown):
+    return (failed + others)[:_MOST_ITEMS]
+
+
+def _items(row: StepRow, around: _Around) -> str:
+    shown = _shown_items(row)
+    lines = [_item(item, around) for item in shown]
+    if left := len(row.items or ()) - len(shown):
         lines.append(small(f"… {count(left)} more: .to_frame()", style="margin:4px 0 0 0"))
     return element("div", "".join(lines), style="margin:6px 0 0 0")
 
 
-def _item(item: StepRow) -> str:
+def _item(item: StepRow, around: _Around) -> str:
     name = f"{element('strong', f'item {item.item}')} {badge(item.status.value)}"
     told = explain(item.error)[0] if item.error else output_preview(item, _PREVIEW_CHARS)
     shown = element("span", safe(one_line(told, _ITEM_CHARS) if item.status is not StepStatus.CANCELLED else ""))
-    return element("div", f"{name} &nbsp;{shown}", style="margin:2px 0;overflow-wrap:break-word")
+    line = f"{name} &nbsp;{shown}"
+    inside = (
+        "".join(_inside(item, around)) if around.sent.get(around.place(item)) or item.inner else _open(item, around)
+    )
+    if not inside:
+        return element("div", line, style="margin:2px 0;overflow-wrap:break-word")
+    body = element("div", inside, style="margin:4px 0 8px 14px")
+    return element("details", element("summary", line, style="cursor:pointer;overflow-wrap:break-word") + body)
 
 
-def _step(row: StepRow, limit: int) -> str:
+def _step(row: StepRow, around: _Around) -> str:
     name = element("strong", safe(row.step))
     told = element("span", safe(_glance(row)), style=MUTED)
-    parts = [
-        element("summary", f"{name} &nbsp;{told}", style=_LINE),
-        error_note(row.error) if row.error else "",
-        *_inside(row, limit),
-    ]
-    inside = element("div", "".join(parts[1:]), style="margin:6px 0 12px 14px")
-    return element("details", parts[0] + inside, style="margin:2px 0")
+    summary = element("summary", f"{name} &nbsp;{told}", style=_LINE)
+    inside = (error_note(row.error) if row.error else "") + "".join(_inside(row, around))
+    return element("details", summary + element("div", inside, style="margin:6px 0 12px 14px"), style="margin:2px 0")
 
 
-def _inside(row: StepRow, limit: int) -> list[str]:
+def _inside(row: StepRow, around: _Around) -> list[str]:
     if row.items is not None:
-        return [_items(row)]
+        return [_open(row, around), _items(row, around)]
     if row.inner is not None:
-        return [steps_table(row.inner), step_details(row.inner)]
-    return [_output(row, limit) if row.status is StepStatus.OK else "", _calls(row), _attempts(row)]
+        return [_open(row, around), steps_table(row.inner), _details(row.inner, around.below(row))]
+    return [
+        _open(row, around),
+        _prompts(row, around),
+        _output(row, around.output_chars) if row.status is StepStatus.OK else "",
+        _rejected(row),
+        _printout(row),
+        _calls(row),
+        _attempts(row),
+    ]
 
 
 def _glance(row: StepRow) -> str:
@@ -87,15 +147,66 @@ def _glance(row: StepRow) -> str:
     return output_preview(row, _PREVIEW_CHARS) if row.status is StepStatus.OK else row.status.value
 
 
+def _open(row: StepRow, around: _Around) -> str:
+    """Return how to open a step that failed in a notebook of its own."""
+    if row.status is not StepStatus.FAILED or not is_kept(around.run):
+        return ""
+    step, item = around.place(row)
+    told = small("Open it in a notebook, with what it was given:")
+    return told + code_block(open_command(around.run.run_id, step, item))
+
+
+def _prompts(row: StepRow, around: _Around) -> str:
+    requests = around.sent.get(around.place(row), ())
+    return "".join(
+        _request(sent, number, len(requests), around.prompt_chars) for number, sent in enumerate(requests, 1)
+    )
+
+
+def _request(sent: Sent, number: int, of: int, chars: int) -> str:
+    label = "prompt as rendered" if sent.is_rendered else "prompt as sent"
+    facts = [label + (f", request {number} of {of}" if of > 1 else "")]
+    facts += [f"{name} {one_line(str(value), 60)}" for name, value in sent.settings.items()]
+    parts = [small(safe(" · ".join(facts)), style=_LABEL)]
+    shown = [("system", sent.system)] if sent.system else []
+    left = len(sent.messages) - _MOST_MESSAGES
+    for role, text in [*shown, *sent.messages[max(left, 0) :]]:
+        is_alone = role == "user" and len(sent.messages) == 1 and not sent.system
+        parts.append(cut_text(text or "", chars, "" if is_alone else role))
+    return "".join(parts)
+
+
+def cut_text(text: str, chars: int, label: str = "") -> str:
+    """Return a text of others in a block; of a long one the start, with how much more there is."""
+    cut = f"the first {count(chars)} of {count(len(text))} characters" if len(text) > chars else ""
+    told = small(safe(" · ".join(filter(None, (label, cut)))), style="margin:6px 0 0 0")
+    return told + element("pre", safe(text[:chars]), style=PRE, dir="auto")
+
+
 def _output(row: StepRow, limit: int) -> str:
     if isinstance(row.kept_output, Stored):
         return small(safe(output_preview(row, _PREVIEW_CHARS)), style="margin:6px 0 0 0")
     text = full_text(row.kept_output)
-    shown = element("pre", safe(text[:limit]), style=_PRE, dir="auto")
+    told = small("answer" if row.replies else "output", style=_LABEL)
+    shown = told + element("pre", safe(text[:limit]), style=PRE, dir="auto")
     if len(text) <= limit:
         return shown
     rest = f"The first {count(limit)} of {count(len(text))} characters; all of them: .outputs[{row.step!r}]"
     return shown + small(safe(rest), style="margin:4px 0 0 0")
+
+
+def _rejected(row: StepRow) -> str:
+    """Return the answers that were paid for and not used."""
+    return "".join(cut_text(reply.text, _REJECTED_CHARS, "answer that was not used") for reply in row.rejected[:3])
+
+
+def _printed(row: StepRow) -> str:
+    return str(getattr(row, "printed", "") or "")
+
+
+def _printout(row: StepRow) -> str:
+    text = _printed(row)
+    return cut_text(text, _PRINTED_CHARS, "printed") if text else ""
 
 
 def _calls(row: StepRow) -> str:

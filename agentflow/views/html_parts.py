@@ -22,6 +22,7 @@ CELL = f"padding:7px 12px 7px 0;border:0;border-top:{RULE};vertical-align:top;te
 NUMBER = f"{CELL};text-align:right;white-space:nowrap"
 HEAD = f"{MUTED};padding:0 12px 4px 0;border:0;text-align:left;font-weight:normal;font-size:12px;white-space:nowrap"
 HEAD_NUMBER = f"{HEAD};text-align:right"
+_CODE = "font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere"
 ROW = "background:transparent"
 PRE = (
     f"margin:6px 0 0 0;padding:10px 12px;border:{RULE};border-radius:6px;background:transparent;color:inherit;{MONO};"
@@ -48,6 +49,12 @@ def plain(content: str, *, style: str = "") -> str:
         "line-height:inherit;white-space:pre-wrap;word-break:normal;overflow-wrap:break-word"
     )
     return element("pre", content, style=f"{kept};{style}" if style else kept)
+
+
+def code_block(code: str) -> str:
+    """Return a line of code that can be copied."""
+    look = f"margin:2px 0 0 0;padding:6px 10px;border:{RULE};border-radius:6px;background:transparent;color:inherit"
+    return element("pre", element("code", safe(code), style="color:inherit"), style=f"{look};{MONO};{_CODE}")
 
 
 def small(content: str, *, style: str = "") -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
 from agentflow.views.html_parts import CELL, HEAD, HEAD_NUMBER, MUTED, NUMBER, ROW, TABLE, badge, element, safe, small
+from agentflow.views.outputs import one_line
 from agentflow.views.summary import column_places, prices_note, row_note, was_answered
-from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, spans
+from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, first_tokens, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
+_MOST_MARKS = 20  # of first tokens in a bar
+_MARK = "width:2px;min-width:2px;height:10px;background-color:#ffffff"
+_FIRST = f"display:inline-block;width:10px;height:10px;background-color:{COLOURS[Phase.ANSWERING]}"
 _HEADS = {"step": HEAD, "timeline": HEAD, "time": HEAD_NUMBER, "tokens in / out": HEAD_NUMBER, "cost": HEAD_NUMBER}
 
 
@@ -22,25 +27,32 @@ def steps_table(result: RunResult) -> str:
         return small("This run has no steps.")
     places, extent = column_places(result), extent_ms(result)
     bars = {step: spans(result, row, extent) for step, row in result.rows.items()}
-    head = "".join(element("th", name, style=style) for name, style in _HEADS.items())
-    body = "".join(_row(row, bars[step], extent, places) for step, row in result.rows.items())
+    firsts = {step: first_tokens(result, row) for step, row in result.rows.items()}
+    head = "".join(element("th", name, style=style, scope="col") for name, style in _HEADS.items())
+    body = "".join(_row(row, bars[step], firsts[step], (extent, places)) for step, row in result.rows.items())
+    said = f"Steps of {one_line(result.workflow, 60) or 'the workflow'}; cost in US dollars"
+    caption = element("caption", safe(said), style=f"{MUTED};text-align:left;font-size:12px;padding:0 0 4px 0")
     table = element(
         "table",
-        element("thead", element("tr", head, style=ROW))
+        caption
+        + element("thead", element("tr", head, style=ROW))
         + element("tbody", body)
         + element("tfoot", _total(result, places)),
         style=TABLE,
     )
     tall = ";max-height:720px;overflow-y:auto" if len(result.rows) > _MOST_SHOWN else ""
-    return element("div", table, style=f"overflow-x:auto{tall}") + _legend(bars.values())
+    return element("div", table, style=f"overflow-x:auto{tall}") + _legend(
+        bars.values(), has_firsts=any(firsts.values())
+    )
 
 
-def _row(row: StepRow, bar: list[Span], extent: float, places: int) -> str:
+def _row(row: StepRow, bar: list[Span], firsts: Sequence[float], scale: tuple[float, int]) -> str:
+    extent, places = scale
     name = element("strong", safe(row.step), style="overflow-wrap:break-word")
     status = element("div", badge(row.status.value) + _why(row), style="margin:2px 0 0 0")
     cells = [
         element("td", name + status + small(safe(row_note(row))), style=f"{CELL};min-width:90px;max-width:260px"),
-        element("td", _bar(bar, extent) + _who(row), style=f"{CELL};width:52%;min-width:150px"),
+        element("td", _bar(bar, firsts, extent) + _who(row), style=f"{CELL};width:52%;min-width:150px"),
         element("td", duration(row.latency_ms) + _from(row), style=NUMBER),
         element("td", _tokens(row), style=NUMBER),
         element("td", _cost(row, places, answered=bool(row.replies)), style=NUMBER),
@@ -56,12 +68,12 @@ def _why(row: StepRow) -> str:
     return " " + element("span", f"· {safe(row.why)}", style=f"{MUTED};white-space:nowrap", title=told)
 
 
-def _bar(bar: list[Span], extent: float) -> str:
+def _bar(bar: list[Span], firsts: Sequence[float], extent: float) -> str:
     track = "height:10px;margin:5px 0 4px 0;border-radius:5px;overflow:hidden;background-color:rgba(128,128,128,0.18)"
     if not bar:
         return element("div", "", style=track)
     start, end = bar[0].start_ms, bar[-1].end_ms
-    pieces = "".join(_piece(span, end - start) for span in bar)
+    pieces = "".join(_piece(span, firsts, end - start) for span in bar)
     # A bar that starts at the very end of the run stays visible.
     offset, width = min(start / extent * 100, 99.5), (end - start) / extent * 100
     frame = f"display:flex;height:10px;min-width:4px;margin-left:{offset:.2f}%;width:{min(width, 100 - offset):.2f}%"
@@ -70,9 +82,16 @@ def _bar(bar: list[Span], extent: float) -> str:
     return element("div", drawn, style=track, title=told)
 
 
-def _piece(span: Span, whole_ms: float) -> str:
-    width = (span.end_ms - span.start_ms) / whole_ms * 100
-    return element("div", "", style=f"width:{width:.2f}%;height:10px;background-color:{COLOURS[span.phase]}")
+def _piece(span: Span, firsts: Sequence[float], whole_ms: float) -> str:
+    """Return a span, with a line where a first token came."""
+    marks = sorted(first for first in firsts if span.start_ms < first < span.end_ms)[:_MOST_MARKS]
+    marks = marks if span.phase is Phase.ANSWERING else []
+    drawn = ""
+    for left, right in pairwise([span.start_ms, *marks, span.end_ms]):
+        width = (right - left) / whole_ms * 100
+        drawn += element("div", "", style=f"width:{width:.2f}%;height:10px;background-color:{COLOURS[span.phase]}")
+        drawn += element("div", "", style=_MARK) if right != span.end_ms else ""
+    return drawn
 
 
 def _who(row: StepRow) -> str:
@@ -93,6 +112,9 @@ def _who(row: StepRow) -> str:
         told.append(plural(len(row.attempts) - given_up, "call"))
     if waited := sum(attempt.wait_ms for attempt in row.attempts):
         told.append(f"waited {duration(waited)}")
+    streamed = [reply.ttft_ms for reply in row.paid if reply.ttft_ms is not None]
+    if streamed:
+        told.append(f"first token {duration(streamed[0])}")
     if any(reply.stop_reason == "max_tokens" for reply in row.replies):
         told.append("cut at max_tokens")
     return small(" · ".join(part for part in told if part))
@@ -140,7 +162,7 @@ def _total(result: RunResult, places: int) -> str:
     return element("tr", "".join(cells), style=ROW)
 
 
-def _legend(bars: Iterable[list[Span]]) -> str:
+def _legend(bars: Iterable[list[Span]], *, has_firsts: bool) -> str:
     shown = {span.phase for bar in bars for span in bar}
     if not shown:
         return ""
@@ -150,5 +172,8 @@ def _legend(bars: Iterable[list[Span]]) -> str:
         for phase in Phase
         if phase in shown
     ]
+    if has_firsts:
+        line = element("span", element("span", "", style=f"{_MARK};display:inline-block;margin:0 4px"), style=_FIRST)
+        entries.append(f"{line} {element('span', 'first token', style=MUTED)}")
     keys = " ".join(element("span", entry, style="white-space:nowrap") for entry in entries)
     return element("div", keys, style="display:flex;flex-wrap:wrap;gap:2px 16px;margin:8px 0 0 0;font-size:12px")

@@ -61,6 +61,15 @@ def _pieces(result: RunResult, attempt: Attempt) -> Iterator[tuple[Phase, float,
         yield Phase.PAUSE, ended, ended + attempt.wait_ms
 
 
+def first_tokens(result: RunResult, row: StepRow) -> list[float]:
+    """Return when the first token of each streamed answer came, in milliseconds from the start of the run."""
+    return [
+        (reply.attempts[-1].started_at - result.started_at) / timedelta(milliseconds=1) + reply.ttft_ms
+        for reply in row.paid
+        if reply.ttft_ms is not None and reply.attempts
+    ]
+
+
 def spans(result: RunResult, row: StepRow, extent: float) -> list[Span]:
     """Return a step's time as spans without a gap; a step that still runs reaches to the axis' end at `extent`."""
     if row.started_ms is None:

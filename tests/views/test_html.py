@@ -25,9 +25,10 @@ from tests.views.runs import HOSTILE, STATES, Play
 
 # What JupyterLab's sanitizer leaves in a notebook that is not trusted (apputils, sanitizer.ts), of what we use.
 KEPT_TAGS = {
-    "div", "span", "strong", "br", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary", "pre",
+    "div", "span", "strong", "br", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "details",
+    "summary", "pre", "code",
 }  # fmt: skip
-KEPT_ATTRIBUTES = {"style", "title", "dir", "open"}
+KEPT_ATTRIBUTES = {"style", "title", "dir", "open", "scope"}
 
 
 @pytest.mark.parametrize("state", STATES)

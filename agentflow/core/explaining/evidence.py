@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +38,9 @@ class Evidence(Protocol):
     def earlier_runs(self, result: RunResult, places: Collection[Place]) -> Mapping[Place, PastRun]:
         """Return, for each place, the newest earlier run of the workflow in which it ended well. Errors as above."""
 
+    def requests(self, result: RunResult, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
+        """Return, for some places, the answered requests as JSON, as far as they were kept. Errors as above."""
+
 
 class _Journal:
     """The journal."""
@@ -50,6 +53,9 @@ class _Journal:
 
     def earlier_runs(self, result: RunResult, places: Collection[Place]) -> Mapping[Place, PastRun]:
         return opened_journal().earlier_runs(result.run_id, places)
+
+    def requests(self, result: RunResult, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
+        return opened_journal().requests(result.run_id, places)
 
 
 IN_JOURNAL: Evidence = _Journal()
@@ -92,3 +98,7 @@ class InMemory:
             return {}
         ended_well = {place for place, row, _ in all_rows(self.before) if row.status is StepStatus.OK}
         return dict.fromkeys(ended_well.intersection(places), self.before._evidence.past_run(self.before))
+
+    def requests(self, result: RunResult, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:  # noqa: ARG002
+        """Return nothing: no request is held in memory."""
+        return {}

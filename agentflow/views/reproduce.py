@@ -1,0 +1,59 @@
+"""How to go on from a run: open it again, resume it, open one step of it in a notebook, run the same once more."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from agentflow.core.explaining.evidence import InMemory
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepStatus
+from agentflow.views.html_parts import code_block, element, small
+from agentflow.views.outputs import one_line
+
+
+def is_kept(result: RunResult) -> bool:
+    """Return whether a run is in the journal, as far as that is known."""
+    return bool(result.run_id) and not isinstance(result._evidence, InMemory)
+
+
+def open_command(run_id: str, step: str | None = None, item: int | None = None) -> str:
+    """Return the command that writes a notebook from a run, ready for a terminal.
+
+    >>> open_command("r-1", "say it", 3)
+    "agentflow open r-1 --step 'say it' --item 3"
+    """
+    words = ["agentflow", "open", run_id]
+    words += [] if step is None else ["--step", step]
+    words += [] if item is None else ["--item", str(item)]
+    return shlex.join(one_line(word, 200) for word in words)
+
+
+def ways_on(result: RunResult) -> Sequence[tuple[str, str]]:
+    """Return what can be done with a run, each as a sentence and its code."""
+    if not is_kept(result):
+        return ()
+    run_id = one_line(result.run_id, 60)
+    ways = [("Open this run again, in any notebook:", f"agentflow.get_run({run_id!r})")]
+    if result.status in {"failed", "interrupted", "budget_exceeded"}:
+        ways.append(
+            ("Go on where it stopped; what is finished is not paid again:", f"await workflow.resume({run_id!r})")
+        )
+    ways.append(("Compare it with another run:", f"agentflow.get_run({run_id!r}).diff(other_run_id)"))
+    failed = [row.step for row in result.rows.values() if row.status is StepStatus.FAILED]
+    what = "Write a notebook of the step that failed" if failed else "Write a notebook from it"
+    ways.append((f"{what}, in a terminal:", open_command(run_id, failed[0] if failed else None)))
+    return ways
+
+
+def reproduce_html(result: RunResult) -> str:
+    """Return how to reproduce a run, folded."""
+    if not (ways := ways_on(result)):
+        return (
+            small("This run is not in the journal: it cannot be opened again.", style="margin:8px 0 0 0")
+            if (result.run_id and result.status != "running")
+            else ""
+        )
+    head = element("summary", "how to reproduce", style="cursor:pointer")
+    body = "".join(small(told, style="margin:6px 0 0 0") + code_block(code) for told, code in ways)
+    return element("details", head + element("div", body, style="margin:0 0 0 14px"), style="margin:6px 0 0 0")
