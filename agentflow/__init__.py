@@ -126,7 +126,7 @@ ports.connect(
     models_frame="agentflow.views.frames:models_frame",
     model_client="agentflow.models.bedrock_client:BedrockClient",
     steps_frame="agentflow.views.frames:steps_frame",
-    timeline_chart="agentflow.views.charts:timeline_chart",
+    run_chart="agentflow.views.step_charts:run_chart",
     attempts_frame="agentflow.views.frames:attempts_frame",
     tools_frame="agentflow.views.frames:tools_frame",
     runs_frame="agentflow.views.frames:runs_frame",
@@ -142,6 +142,9 @@ ports.connect(
     quote_text="agentflow.views.quote_text:quote_text",
     quota_report_frame="agentflow.views.frames:quota_report_frame",
     quote_html="agentflow.views.quote_html:quote_html",
+    diff_frame="agentflow.views.frames:diff_frame",
+    diff_text="agentflow.views.diff:diff_text",
+    diff_html="agentflow.views.diff:diff_html",
     workflow_text="agentflow.views.workflow_text:workflow_text",
     workflow_html="agentflow.views.workflow_html:workflow_html",
 )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from agentflow.core.explaining.evidence import Evidence
     from agentflow.core.explaining.explain import Explanation
+    from agentflow.core.explaining.run_diff import RunDiff
 
 
 _adding = threading.Lock()  # the threads of one step may ask models at the same time
@@ -356,10 +357,32 @@ class RunResult:
         frame: pd.DataFrame = ports.load("tools_frame")(self)
         return frame
 
-    def plot(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
-        """Draw the timeline of the steps and return the Axes."""
-        drawn: matplotlib.axes.Axes = ports.load("timeline_chart")(self, ax=ax)
+    def plot(self, kind: str = "timeline", *, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
+        """Draw the run: its `timeline`, or what each step took in `cost`, `tokens`, `latency` or `retries`.
+
+        Raises
+        ------
+        InputError
+            There is no such chart.
+        """
+        drawn: matplotlib.axes.Axes = ports.load("run_chart")(self, kind, ax=ax)
         return drawn
+
+    def diff(self, other: RunResult | str) -> RunDiff:
+        """Compare the run with another one, which is the earlier: prompts, models, values, cost and time by step.
+
+        Parameters
+        ----------
+        other : a result, or the id of a run in the journal.
+
+        Raises
+        ------
+        RunNotFoundError, JournalError
+            The journal has no such run, or cannot be read.
+        """
+        from agentflow.core.explaining.run_diff import run_diff
+
+        return run_diff(self, other)
 
     def __repr__(self) -> str:
         text: str = ports.load("run_text")(self)

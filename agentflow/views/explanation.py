@@ -21,9 +21,14 @@ def explanation_text(explanation: Explanation) -> str:
     """Return an explanation as text: the sentence, then a line or a diff for each reason."""
     lines = [f"{_title(explanation)}: {explanation.said}"]
     for reason in explanation.reasons:
-        lines.append(f"  {_label(reason)}{one_line(reason.text, _LINE_WIDTH)}")
-        lines += [f"    {_printable(line)}" for line in reason.diff.splitlines()]
+        lines += reason_lines(reason)
     return "\n".join(lines)
+
+
+def reason_lines(reason: Reason) -> list[str]:
+    """Return what changed, as lines of text: a sentence, and a diff where there is one."""
+    head = f"  {_label(reason)}{one_line(reason.text, _LINE_WIDTH)}"
+    return [head, *(f"    {_printable(line)}" for line in reason.diff.splitlines())]
 
 
 def explanation_html(explanation: Explanation) -> str:
@@ -31,7 +36,7 @@ def explanation_html(explanation: Explanation) -> str:
     title = element("strong", safe(_title(explanation)), style="font-size:15px")
     said = plain(safe(explanation.said), style="margin:4px 0 0 0")
     return element(
-        "div", title + said + "".join(map(_reason, explanation.reasons)), style=f"{CARD};overflow-wrap:break-word"
+        "div", title + said + "".join(map(reason_html, explanation.reasons)), style=f"{CARD};overflow-wrap:break-word"
     )
 
 
@@ -49,7 +54,8 @@ def _printable(line: str) -> str:
     return "".join(char if char.isprintable() else " " for char in encodable(line))
 
 
-def _reason(reason: Reason) -> str:
+def reason_html(reason: Reason) -> str:
+    """Return what changed as HTML: a sentence, and a diff where there is one."""
     label = element("span", safe(_label(reason)), style=MUTED)
     told = plain(label + safe(one_line(reason.text, _LINE_WIDTH)), style="margin:6px 0 0 0")
     lines = [line for line in reason.diff.splitlines() if not line.startswith(("--- ", "+++ "))]  # colours say it

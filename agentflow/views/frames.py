@@ -68,6 +68,10 @@ _BACKTEST_COLUMNS = (
     "run_id", "item", "step", "before_status", "status", "changed", "before", "after", "before_cost_usd", "cost_usd",
     "before_latency_ms", "latency_ms",
 )  # fmt: skip
+_DIFF_COLUMNS = (
+    "step", "item", "differs", "before_status", "status", "before_model", "model", "before", "after",
+    "before_cost_usd", "cost_usd", "before_latency_ms", "latency_ms",
+)  # fmt: skip
 _MODEL_COLUMNS = (
     "model", "aliases", "model_id", "context_tokens", "max_output_tokens", "input_per_million_usd",
     "output_per_million_usd", "cache_read_per_million_usd", "price_date", "json_schema", "forced_tool", "sampling",
@@ -158,6 +162,11 @@ def quota_report_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[s
 def backtest_frame(backtest: Backtest) -> pd.DataFrame:
     """Return one row a case and step; types and units as in `steps_frame`, `changed` boolean, answers objects."""
     return _frame(_BACKTEST_COLUMNS, backtest.records())
+
+
+def diff_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row a step of two runs; types and units as in `steps_frame`, what it returned is an object."""
+    return _frame(_DIFF_COLUMNS, records)
 
 
 def quote_frame(quote: Quote) -> pd.DataFrame:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from agentflow.core.result import RunResult
 from agentflow.views.html_details import step_details
-from agentflow.views.html_parts import CARD, MUTED, badge, element, error_note, fact_blocks, safe, warnings_note
+from agentflow.views.html_parts import MUTED, badge, card, element, error_note, fact_blocks, safe, warnings_note
 from agentflow.views.html_table import steps_table
-from agentflow.views.reproduce import reproduce_html
+from agentflow.views.reproduce import how_to_open, reproduce_html
 from agentflow.views.summary import INTERRUPTED, headline, so_far, warnings_of
 
 
@@ -30,7 +30,7 @@ def run_html(result: RunResult) -> str:
         step_details(result),
         reproduce_html(result),
     ]
-    return element("div", "".join(parts), style=CARD)
+    return card(parts)
 
 
 def _title(result: RunResult) -> str:
@@ -42,7 +42,7 @@ def _title(result: RunResult) -> str:
 
 def _note(result: RunResult) -> str:
     if result.error is not None:
-        return error_note(result.error)
+        return error_note(result.error, how_to_open(result))
     if result.status == "interrupted":
         said = f"{INTERRUPTED}<br>{element('strong', safe(so_far(result)))}"
         return element("div", said, style="margin:0 0 12px 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -30,6 +31,10 @@ PRE = (
 )
 
 
+_PRE = re.compile(r"(<pre.*?</pre>)", re.DOTALL)
+_DOLLAR = re.compile(r"\$(?=[^<>]*<)")  # in a text; what follows one in a tag's attribute is the tag's end
+
+
 def safe(text: str) -> str:
     """Escape a text for HTML, also inside of attributes."""
     return escape(encodable(text), quote=True)
@@ -40,6 +45,13 @@ def element(tag: str, content: str, *, style: str = "", **attributes: str) -> st
     given = {"style": style, **attributes}
     written = "".join(f' {name}="{escape(value, quote=True)}"' for name, value in given.items() if value)
     return f"<{tag}{written}>{content}</{tag}>"
+
+
+def card(parts: Iterable[str]) -> str:
+    """Return a card around pieces of HTML, in which JupyterLab looks for no formulas between dollar signs."""
+    pieces = _PRE.split("".join(parts))  # every second one is a `pre`, where it never looks
+    pieces[::2] = [_DOLLAR.sub("<span>$</span>", piece) for piece in pieces[::2]]
+    return element("div", "".join(pieces), style=CARD)
 
 
 def plain(content: str, *, style: str = "") -> str:
@@ -99,10 +111,10 @@ def warnings_note(warnings: Iterable[str]) -> str:
     return element("div", element("strong", "Worth knowing") + told, style=edge)
 
 
-def error_note(error: BaseException) -> str:
-    """Return an error with what to do next."""
+def error_note(error: BaseException, more: str = "") -> str:
+    """Return an error with what to do next, and more HTML behind it."""
     what, fix = explain(error)
-    parts = [_paragraph("What happened", what), _paragraph("What to do", fix) if fix else ""]
+    parts = [_paragraph("What happened", what), _paragraph("What to do", fix) if fix else "", more]
     edge = f"border-left:4px solid {MARKS['failed'].colour};padding:2px 0 2px 12px;margin:0 0 12px 0"
     return element("div", "".join(parts), style=edge)
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from agentflow.core.explaining.evidence import InMemory
+from agentflow.core.places import Place
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepStatus
 from agentflow.views.html_parts import code_block, element, small
@@ -40,19 +41,38 @@ def ways_on(result: RunResult) -> Sequence[tuple[str, str]]:
             ("Go on where it stopped; what is finished is not paid again:", f"await workflow.resume({run_id!r})")
         )
     ways.append(("Compare it with another run:", f"agentflow.get_run({run_id!r}).diff(other_run_id)"))
-    failed = [row.step for row in result.rows.values() if row.status is StepStatus.FAILED]
+    failed = failed_places(result)
     what = "Write a notebook of the step that failed" if failed else "Write a notebook from it"
-    ways.append((f"{what}, in a terminal:", open_command(run_id, failed[0] if failed else None)))
+    ways.append((f"{what}, in a terminal:", open_command(run_id, *(failed[0] if failed else ()))))
     return ways
+
+
+def failed_places(result: RunResult) -> list[Place]:
+    """Return the steps of a run that failed; of a mapped one, the first item that did."""
+    found = []
+    for row in result.rows.values():
+        if row.status is StepStatus.FAILED:
+            item = next((part.item for part in row.items or () if part.status is StepStatus.FAILED), None)
+            found.append((row.step, item))
+    return found
+
+
+def how_to_open(result: RunResult) -> str:
+    """Return how to open the first step that failed in a notebook of its own; nothing where that is not possible."""
+    failed = failed_places(result)
+    if not failed or not is_kept(result):
+        return ""
+    label = element("strong", "Open the step that failed in a notebook, with what it was given")
+    return label + code_block(open_command(result.run_id, *failed[0]))
 
 
 def reproduce_html(result: RunResult) -> str:
     """Return how to reproduce a run, folded."""
-    if not (ways := ways_on(result)):
-        return (
-            small("This run is not in the journal: it cannot be opened again.", style="margin:8px 0 0 0")
-            if (result.run_id and result.status != "running")
-            else ""
+    ways = ways_on(result)
+    if not ways:
+        is_over = result.run_id and result.status != "running"
+        return small(
+            "This run is in no journal: it cannot be opened again." if is_over else "", style="margin:8px 0 0 0"
         )
     head = element("summary", "how to reproduce", style="cursor:pointer")
     body = "".join(small(told, style="margin:6px 0 0 0") + code_block(code) for told, code in ways)

@@ -8,6 +8,7 @@ from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow
 from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money, spoken
 from agentflow.views.outputs import clip, columns, encodable, one_line
+from agentflow.views.reproduce import failed_places, is_kept, open_command
 from agentflow.views.summary import (
     INTERRUPTED,
     column_places,
@@ -119,6 +120,8 @@ def _error(result: RunResult) -> str:
     lines = [f"error: {_block(what)}"]
     if fix:
         lines.append(f"fix:   {_block(fix)}")
+    if is_kept(result) and (failed := failed_places(result)):
+        lines.append(f"open:  {open_command(result.run_id, *failed[0])}")
     return "\n".join(lines)
 
 

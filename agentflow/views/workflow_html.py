@@ -9,7 +9,6 @@ from agentflow.views import workflow_words as words
 from agentflow.views.format import MARKS, count, plural
 from agentflow.views.graph_svg import MOST_NODES, draw, edge_kinds, groups_of_levels
 from agentflow.views.html_parts import (
-    CARD,
     CELL,
     HEAD,
     HEAD_NUMBER,
@@ -20,6 +19,7 @@ from agentflow.views.html_parts import (
     ROW,
     TABLE,
     badge,
+    card,
     element,
     fact_blocks,
     plain,
@@ -47,7 +47,7 @@ def workflow_html(overview: Overview) -> str:
     parts = [element("div", f"{name} {element('span', safe(words.title(overview)), style=MUTED)}")]
     if not overview.steps:
         parts.append(element("div", f"{words.EMPTY} {plain(words.EMPTY_FIX)}", style="margin:8px 0 0 0"))
-        return element("div", "".join(parts), style=CARD)
+        return card(parts)
     table = _levels(overview) if len(overview.steps) > MOST_NODES else _table(overview)
     parts += [
         fact_blocks(words.facts(overview)),
@@ -57,7 +57,7 @@ def workflow_html(overview: Overview) -> str:
         _next(overview),
         _prompts(overview),
     ]
-    return element("div", "".join(parts), style=CARD)
+    return card(parts)
 
 
 def _beside(overview: Overview, table: str) -> str:

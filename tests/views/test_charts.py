@@ -69,7 +69,7 @@ def test_the_chart_is_opaque_and_dark_on_white_in_a_dark_style() -> None:
     png.seek(0)
     corner = plt.imread(png)[0, 0]
     assert corner.tolist() == [1, 1, 1, 1]
-    assert to_hex(figure.axes[0].xaxis.label.get_color()) == "#000000"
+    assert to_hex(figure.axes[0].xaxis.label.get_color()) == "#222222"
 
 
 def test_a_given_axes_is_used_and_nothing_else_is_registered() -> None:
