@@ -6,9 +6,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from agentflow.core.result import RunResult
@@ -82,14 +84,16 @@ def ruled(ax: Axes, names: Sequence[str], extent: float, unit: str) -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Axes, keys: Sequence[tuple[str, str, str | None]]) -> None:
+def legend(ax: Axes, keys: Sequence[tuple[str, str, str | None]], *, has_marks: bool = False) -> None:
     """Say what colours and hatches mean, each as (label, colour, hatch); nothing where there are none."""
     if not keys:
         return
-    patches = [
+    patches: list[Artist] = [
         Patch(facecolor=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0)
         for label, colour, hatch in keys
     ]
+    if has_marks:  # the line in a bar of the timeline, drawn dark, since the ground is white
+        patches.append(Line2D([], [], color=INK, marker="|", markersize=9, linestyle="none", label="first token"))
     figure = ax.get_figure(root=True)
     look: dict[str, Any] = {"handles": patches, "fontsize": 8.5, "labelcolor": INK}
     if isinstance(figure, ShownFigure):

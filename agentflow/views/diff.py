@@ -11,15 +11,16 @@ from agentflow.core.step_row import StepRow
 from agentflow.views.explanation import reason_html, reason_lines
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural, spoken
 from agentflow.views.html_parts import (
-    CARD,
     CELL,
     HEAD,
+    HEAD_NUMBER,
     MUTED,
     NUMBER,
     PRE,
     ROW,
     TABLE,
     badge,
+    card,
     element,
     plain,
     safe,
@@ -33,6 +34,7 @@ _MOST_STEPS = 20  # that differ, in full
 _MOST_ROWS = 60  # of the table
 _ANSWER_CHARS = 2_000
 _WIDTH = 100
+_NUMBERS = {"tokens in / out", "cost", "time"}
 _HEADS = ("status", "model", "tokens in / out", "cost", "time")
 
 
@@ -76,7 +78,7 @@ def diff_html(diff: RunDiff) -> str:
         ),
         _table(diff),
     ]
-    return element("div", "".join(parts), style=CARD)
+    return card(parts)
 
 
 def _title(diff: RunDiff) -> str:
@@ -138,12 +140,14 @@ def _dollars(row: StepRow) -> str:
 
 def _runs(diff: RunDiff) -> str:
     lines = [
-        element(
-            "div", f"{element('span', label, style=MUTED)} {badge(run.status)} {safe(' · '.join(_run_figures(run)))}"
-        )
+        element("div", f"{element('span', label, style=MUTED)} {badge(run.status)} {safe(_without_status(run))}")
         for label, run in (("before", diff.before), ("now", diff.after))
     ]
     return element("div", "".join(lines), style="margin:6px 0 0 0")
+
+
+def _without_status(run: RunResult) -> str:
+    return " · ".join(told for told in _run_figures(run) if told != spoken(run.status))
 
 
 def _block(step: StepDiff) -> str:
@@ -172,7 +176,11 @@ def _answer(row: StepRow) -> str:
 def _table(diff: RunDiff) -> str:
     """Return what each step took then and now, folded where there is much else to see."""
     heads = ["step", "", *_HEADS]
-    head = element("tr", "".join(element("th", name, style=HEAD, scope="col") for name in heads), style=ROW)
+    head = element(
+        "tr",
+        "".join(element("th", name, style=HEAD_NUMBER if name in _NUMBERS else HEAD, scope="col") for name in heads),
+        style=ROW,
+    )
     rows = "".join(_rows(step) for step in diff.steps[:_MOST_ROWS])
     caption = element("caption", "What each step took", style=f"{MUTED};text-align:left;font-size:12px")
     table = element("table", caption + element("thead", head) + element("tbody", rows), style=TABLE)
@@ -181,7 +189,9 @@ def _table(diff: RunDiff) -> str:
 
 
 def _rows(step: StepDiff) -> str:
-    name = element("td", element("strong", safe(_place(step))), style=f"{CELL};overflow-wrap:anywhere", rowspan="2")
+    name = element(
+        "td", element("strong", safe(_place(step))), style=f"{CELL};min-width:90px;overflow-wrap:anywhere", rowspan="2"
+    )
     return "".join(
         _row(label, cells, name if label == "before" else "", is_first=label == "before")
         for label, cells in _figures(step)

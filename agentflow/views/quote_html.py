@@ -6,7 +6,6 @@ from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.views import quote_words as words
 from agentflow.views.format import NOT_APPLICABLE, UNKNOWN, count, money
 from agentflow.views.html_parts import (
-    CARD,
     CELL,
     HEAD,
     HEAD_NUMBER,
@@ -14,6 +13,7 @@ from agentflow.views.html_parts import (
     NUMBER,
     ROW,
     TABLE,
+    card,
     element,
     fact_blocks,
     safe,
@@ -32,7 +32,7 @@ def quote_html(quote: Quote) -> str:
     name = element("strong", safe(quote.workflow), style="font-size:16px;overflow-wrap:break-word")
     title = element("div", f"{name} {element('span', words.title(quote), style=MUTED)}")
     notes = warnings_note([*([words.cost(quote)] if quote.likely_usd is None else []), *quote.warnings])
-    return element("div", title + fact_blocks(_facts(quote)) + notes + _table(quote), style=CARD)
+    return card([title, fact_blocks(_facts(quote)), notes, _table(quote)])
 
 
 def _facts(quote: Quote) -> list[Fact]:

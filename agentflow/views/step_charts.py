@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from agentflow.core.errors import InputError, nearest
 from agentflow.core.model import ABANDONED
@@ -22,7 +23,9 @@ from agentflow.views.summary import was_answered
 from agentflow.views.timeline import COLOURS, Phase, extent_ms, spans
 
 _MOST_BARS = 40  # of a run with more steps, those with the longest
-_LABEL_ROOM = 1.25  # of the longest bar: the axis goes on for the labels at the bars' ends
+_COUNTED = {"tokens", "requests sent"}  # axes of whole numbers
+_CHARS_OF_AXIS = 90  # of a label that fit into the axis' length
+_LABEL_ROOM = 1.05  # of the longest bar: the axis goes on for the labels at the bars' ends
 # Okabe and Ito's, as the timeline's: each has 3:1 against white, and against its neighbours a hatch or an edge as well.
 _BLUE, _RED, _GREY, _GREEN = (COLOURS[phase] for phase in (Phase.ANSWERING, Phase.FAILED, Phase.PAUSE, Phase.OTHER))
 
@@ -167,7 +170,11 @@ def _draw(ax: Axes, result: RunResult, kind: str, rows: Sequence[StepRow], bars:
         colour = INK if any(bars.values[place]) else PALE
         ax.annotate(one_line(bars.labels[place], 60), **label, va="center", fontsize=9, color=colour, **PLAIN)
     names = [clip(one_line(rows[place].step, 200), 32) for place in order]
-    ruled(ax, names, max(starts, default=0.0) * _LABEL_ROOM, bars.axis)
+    widest = max((len(bars.labels[place]) for place in order), default=0)
+    ruled(ax, names, max(starts, default=0.0) * (_LABEL_ROOM + widest / _CHARS_OF_AXIS), bars.axis)
+    if bars.axis in _COUNTED:
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if not names:
         ax.text(0.5, 0.5, "no steps", transform=ax.transAxes, ha="center", va="center", color=INK)
     elif not used and not was_answered(result) and kind != "latency":
