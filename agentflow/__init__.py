@@ -129,7 +129,7 @@ ports.connect(
     run_chart="agentflow.views.step_charts:run_chart",
     attempts_frame="agentflow.views.frames:attempts_frame",
     tools_frame="agentflow.views.frames:tools_frame",
-    runs_frame="agentflow.views.frames:runs_frame",
+    runs_frame="agentflow.views.history:runs_view",
     interrupted_text="agentflow.views.text:interrupted_text",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentflow.core import ports
 from agentflow.core.definition.workflows import from_definition_json
@@ -13,28 +13,49 @@ from agentflow.core.explaining.evidence import IN_JOURNAL
 from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
 from agentflow.core.resume import open_journal
+from agentflow.core.run_filter import RunFilter
 from agentflow.utils.threads import function_pool
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    Runs: TypeAlias = pd.DataFrame  # `agentflow.views.history.Runs`, which core may not import
 
-def runs() -> pd.DataFrame:
+
+def runs(
+    *,
+    workflow: str | Sequence[str] | None = None,
+    status: str | Sequence[str] | None = None,
+    since: datetime | date | timedelta | str | None = None,
+    limit: int | None = None,
+) -> Runs:
     """Return the runs of the journal, newest first, those of other processes among them.
+
+    Parameters
+    ----------
+    workflow : those of a workflow, or of several, by name.
+    status : those that are `ok`, `failed`, `interrupted`, `budget_exceeded` or `running`; one word or several.
+    since : those that were started then or later: a moment (without a zone: of this machine's), a day, ``2026-11-01``,
+        or how long ago, as a `timedelta` or as ``30min``, ``24h``, ``7d``.
+    limit : at most so many, the newest.
 
     Returns
     -------
     DataFrame, one row a run
         `run_id, workflow, status, started_at` (UTC)`, duration_ms, steps, finished_steps, attempts, input_tokens,
         output_tokens, cost_usd, bedrock_usd, error, heartbeat_at` (UTC, every 5 s while it runs)`, memory_mb, pid,
-        host`. A run whose process is gone counts as `interrupted`. Unknown is `<NA>`.
+        host`. A run whose process is gone counts as `interrupted`. Unknown is `<NA>`. In a notebook it shows as a
+        table with the cost by day and by workflow; `.cost_by("day")` and `.plot_cost("workflow")` give these.
 
     Raises
     ------
+    InputError
+        A filter is none.
     JournalError
         The journal cannot be read.
     """
-    frame: pd.DataFrame = ports.load("runs_frame")(opened_journal().runs())
+    wanted = RunFilter(workflow, status, since, limit)
+    frame: Runs = ports.load("runs_frame")(wanted.of(opened_journal().runs()), wanted.said)
     return frame
 
 

@@ -64,8 +64,8 @@ def _draw(result: RunResult, ax: Axes) -> None:
     ruled(ax, names, (extent or 1.0) / scale * _LABEL_ROOM, unit)
     if not names:
         ax.text(0.5, 0.5, "no steps", transform=ax.transAxes, ha="center", va="center", color=INK)
-    firsts = any(first_tokens(result, row) for row in result.rows.values())
-    legend(ax, [(phase.value, COLOURS[phase], None) for phase in Phase if phase in shown], has_marks=firsts)
+    has_marks = any(first_tokens(result, row) for row in result.rows.values())
+    legend(ax, [(phase.value, COLOURS[phase], None) for phase in Phase if phase in shown], has_marks=has_marks)
 
 
 def _draw_bar(ax: Axes, place: int, row: StepRow, bar: list[Span], scale: float) -> None:

@@ -20,8 +20,10 @@ from agentflow.views.html_parts import (
     ROW,
     TABLE,
     badge,
+    caption,
     card,
     element,
+    head_row,
     plain,
     safe,
     small,
@@ -175,23 +177,16 @@ def _answer(row: StepRow) -> str:
 
 def _table(diff: RunDiff) -> str:
     """Return what each step took then and now, folded where there is much else to see."""
-    heads = ["step", "", *_HEADS]
-    head = element(
-        "tr",
-        "".join(element("th", name, style=HEAD_NUMBER if name in _NUMBERS else HEAD, scope="col") for name in heads),
-        style=ROW,
-    )
+    heads = {"step": HEAD, "": HEAD, **{name: HEAD_NUMBER if name in _NUMBERS else HEAD for name in _HEADS}}
     rows = "".join(_rows(step) for step in diff.steps[:_MOST_ROWS])
-    caption = element("caption", "What each step took", style=f"{MUTED};text-align:left;font-size:12px")
-    table = element("table", caption + element("thead", head) + element("tbody", rows), style=TABLE)
+    table = element("table", caption("What each step took") + head_row(heads) + element("tbody", rows), style=TABLE)
     more = small(f"… {count(len(diff.steps) - _MOST_ROWS)} more: .to_frame()" if len(diff.steps) > _MOST_ROWS else "")
     return element("div", table + more, style="overflow-x:auto;margin:14px 0 0 0")
 
 
 def _rows(step: StepDiff) -> str:
-    name = element(
-        "td", element("strong", safe(_place(step))), style=f"{CELL};min-width:90px;overflow-wrap:anywhere", rowspan="2"
-    )
+    look = f"{CELL};min-width:90px;overflow-wrap:anywhere"
+    name = element("td", element("strong", safe(_place(step))), style=look, rowspan="2")
     return "".join(
         _row(label, cells, name if label == "before" else "", is_first=label == "before")
         for label, cells in _figures(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from agentflow.views.format import MARKS, explain, spoken
@@ -61,6 +61,18 @@ def plain(content: str, *, style: str = "") -> str:
         "line-height:inherit;white-space:pre-wrap;word-break:normal;overflow-wrap:break-word"
     )
     return element("pre", content, style=f"{kept};{style}" if style else kept)
+
+
+def head_row(heads: Mapping[str, str]) -> str:
+    """Return the heads of a table's columns, each with its style."""
+    cells = [element("th", name, style=look, scope="col") for name, look in heads.items()]
+    return element("thead", element("tr", "".join(cells), style=ROW))
+
+
+def caption(text: str) -> str:
+    """Return what a table is of, above it."""
+    look = f"{MUTED};caption-side:top;text-align:left;font-size:12px;padding:0 0 4px 0"
+    return element("caption", safe(text), style=look)
 
 
 def code_block(code: str) -> str:

@@ -9,7 +9,21 @@ from agentflow.core.model import ABANDONED
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.views.format import NOT_APPLICABLE, count, duration, in_out, money, plural
-from agentflow.views.html_parts import CELL, HEAD, HEAD_NUMBER, MUTED, NUMBER, ROW, TABLE, badge, element, safe, small
+from agentflow.views.html_parts import (
+    CELL,
+    HEAD,
+    HEAD_NUMBER,
+    MUTED,
+    NUMBER,
+    ROW,
+    TABLE,
+    badge,
+    caption,
+    element,
+    head_row,
+    safe,
+    small,
+)
 from agentflow.views.outputs import one_line
 from agentflow.views.summary import column_places, prices_note, row_note, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, first_tokens, spans
@@ -28,16 +42,11 @@ def steps_table(result: RunResult) -> str:
     places, extent = column_places(result), extent_ms(result)
     bars = {step: spans(result, row, extent) for step, row in result.rows.items()}
     firsts = {step: first_tokens(result, row) for step, row in result.rows.items()}
-    head = "".join(element("th", name, style=style, scope="col") for name, style in _HEADS.items())
     body = "".join(_row(row, bars[step], firsts[step], (extent, places)) for step, row in result.rows.items())
     said = f"Steps of {one_line(result.workflow, 60) or 'the workflow'}; cost in US dollars"
-    caption = element("caption", safe(said), style=f"{MUTED};text-align:left;font-size:12px;padding:0 0 4px 0")
     table = element(
         "table",
-        caption
-        + element("thead", element("tr", head, style=ROW))
-        + element("tbody", body)
-        + element("tfoot", _total(result, places)),
+        caption(said) + head_row(_HEADS) + element("tbody", body) + element("tfoot", _total(result, places)),
         style=TABLE,
     )
     tall = ";max-height:720px;overflow-y:auto" if len(result.rows) > _MOST_SHOWN else ""

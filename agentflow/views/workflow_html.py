@@ -19,9 +19,11 @@ from agentflow.views.html_parts import (
     ROW,
     TABLE,
     badge,
+    caption,
     card,
     element,
     fact_blocks,
+    head_row,
     plain,
     safe,
     small,
@@ -98,13 +100,9 @@ def _table(overview: Overview) -> str:
 
 def _framed(overview: Overview, heads: Mapping[str, str], rows: Sequence[str]) -> str:
     said = f"Steps of {one_line(overview.workflow, 60)}, with the estimate of the next run"
-    caption = element("caption", safe(said), style=f"{MUTED};text-align:left;font-size:12px;padding:0 0 4px 0")
-    head = element(
-        "tr", "".join(element("th", name, style=look, scope="col") for name, look in heads.items()), style=ROW
-    )
-    parts = element("thead", head) + element("tbody", "".join(rows)) + element("tfoot", _total(overview))
+    parts = caption(said) + head_row(heads) + element("tbody", "".join(rows)) + element("tfoot", _total(overview))
     tall = ";max-height:720px;overflow-y:auto" if len(rows) > _MOST_SHOWN else ""
-    return element("div", element("table", caption + parts, style=TABLE), style=f"overflow-x:auto{tall}")
+    return element("div", element("table", parts, style=TABLE), style=f"overflow-x:auto{tall}")
 
 
 def _row(step: StepOverview, places: int) -> str:
