@@ -38,10 +38,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.core import ports
@@ -49,8 +47,6 @@ from agentflow.core import ports
 if TYPE_CHECKING:
     from agentflow.core.result import RunResult
 
-
-_PACKAGE = Path(__file__).parents[1]
 
 FaultKind = Literal["throttle", "daily quota", "capacity", "timeout", "network", "auth", "validation", "other"]
 
@@ -64,14 +60,9 @@ class AgentFlowError(Exception):
         self.fix = fix
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows: the sentence, under the frames of the user's own function where that failed.
-
-        Our own frames, and those of the libraries below, say nothing that the sentence does not say better.
-        """
-        return [*self._own_frames(), f"{type(self).__name__}: {self}"]
-
-    def _own_frames(self) -> list[str]:
-        return []
+        """Return what IPython shows: what happened, why, the fix, what was kept, how to go on; `%tb` gives all."""
+        lines: list[str] = ports.load("error_lines")(self)
+        return lines
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error pass between processes, whatever its constructor takes."""
@@ -174,15 +165,6 @@ class StepError(AgentFlowError):
         self.step_id = step_id
         self.fix = cause.fix if isinstance(cause, AgentFlowError) else ""
         self.__cause__ = cause
-        self._cause = cause
-
-    def _own_frames(self) -> list[str]:
-        cause = self._cause.__cause__ if isinstance(self._cause, ItemsFailedError) else self._cause
-        if cause is None or isinstance(cause, AgentFlowError):
-            return []
-        frames = traceback.extract_tb(cause.__traceback__)
-        own = [frame for frame in frames if _PACKAGE not in Path(frame.filename).parents]
-        return [line.rstrip("\n") for line in traceback.format_list(own)]
 
 
 class ItemsFailedError(AgentFlowError):
@@ -245,10 +227,6 @@ class WorkflowError(AgentFlowError):
         self.fix = cause.fix
         self.result = result
         self.__cause__ = cause
-        self._cause = cause
-
-    def _own_frames(self) -> list[str]:
-        return self._cause._own_frames()
 
 
 class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
@@ -267,7 +245,6 @@ class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
         self.spent_usd = spent_usd
         self.next_usd = next_usd
         self.result = None  # type: ignore[assignment]  # there is none outside of a run
-        self._cause = None  # type: ignore[assignment]  # nothing failed
 
     def of_run(self, result: RunResult, *, is_kept: bool) -> BudgetExceeded:
         """Return the error that ends a run, which has its result."""
@@ -287,9 +264,6 @@ class BudgetExceeded(WorkflowError):  # noqa: N818 - the fixed name
         self.fix = f"{self.fix} {sentence}".rstrip()
         self.args = (f"{self.what} {self.fix}",)
 
-    def _own_frames(self) -> list[str]:
-        return []
-
 
 class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted; `result` has everything that was finished. Stops a notebook's "run all" and papermill."""
@@ -299,17 +273,18 @@ class RunInterrupted(KeyboardInterrupt):
         self.result = result
 
     def _render_traceback_(self) -> list[str]:
-        return _interrupted_lines("RunInterrupted", self.result)
+        return _interrupted_lines(self, self.result)
 
 
 def mark_interrupted(error: asyncio.CancelledError, result: RunResult) -> None:
     """Give the cancellation that ends a run the run's `result`, which it shows in a notebook."""
     error.result = result  # type: ignore[attr-defined]  # asyncio hands on the very same object
-    error._render_traceback_ = lambda: _interrupted_lines("CancelledError", result)  # type: ignore[attr-defined]
+    error._render_traceback_ = lambda: _interrupted_lines(error, result)  # type: ignore[attr-defined]
 
 
-def _interrupted_lines(kind: str, result: RunResult) -> list[str]:
-    return [f"{kind}: {ports.load('interrupted_text')(result)}"]
+def _interrupted_lines(error: BaseException, result: RunResult) -> list[str]:
+    lines: list[str] = ports.load("interrupted_lines")(error, result)
+    return lines
 
 
 def _copied(kind: type[AgentFlowError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> AgentFlowError:

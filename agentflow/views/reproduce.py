@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from agentflow.core.explaining.evidence import InMemory
 from agentflow.core.places import Place
 from agentflow.core.result import RunResult
-from agentflow.core.step_row import StepStatus
+from agentflow.core.step_row import StepRow, StepStatus
+from agentflow.views.format import plural
 from agentflow.views.html_parts import code_block, element, small
 from agentflow.views.outputs import one_line
+from agentflow.views.summary import so_far
+
+_MOST_NAMED = 5  # steps
 
 
 def is_kept(result: RunResult) -> bool:
@@ -55,6 +59,40 @@ def failed_places(result: RunResult) -> list[Place]:
             item = next((part.item for part in row.items or () if part.status is StepStatus.FAILED), None)
             found.append((row.step, item))
     return found
+
+
+def _items_ok(row: StepRow) -> str:
+    """Return how many items of a mapped step that did not end well are finished."""
+    if row.status is StepStatus.OK or not row.items:
+        return ""
+    return f"{sum(item.status is StepStatus.OK for item in row.items):,} of {plural(len(row.items), 'item')}"
+
+
+def kept_words(result: RunResult, *, with_bill: bool = True) -> str:
+    """Return what a run that did not end well has finished, where that is, and what it cost."""
+    finished = [one_line(row.step, 40) for row in result.rows.values() if row.status is StepStatus.OK]
+    where = "in .result and in the journal" if is_kept(result) else "in .result"
+    names = f" ({', '.join(finished[:_MOST_NAMED])}{', …' if len(finished) > _MOST_NAMED else ''})" if finished else ""
+    items = [f"{note} of {row.step}" for row in result.rows.values() if row.items and (note := _items_ok(row))]
+    parts = "".join(f", {one_line(part, 80)}" for part in items[:_MOST_NAMED])
+    told = f"{len(finished):,} of {plural(len(result.rows), 'step')} finished{names}{parts}, {where}."
+    return f"{told} {so_far(result)}" if with_bill else told
+
+
+def then_words(result: RunResult, *, was_code: bool = False) -> str:
+    """Return how to go on from a run that did not end well.
+
+    Parameters
+    ----------
+    was_code : a function of the user's failed, which is then changed.
+    """
+    if not is_kept(result):
+        return "run it again; with WorkflowConfig(journal=True), the default, it could go on where it stopped."
+    more = "budget_usd=..." if result.status == "budget_exceeded" else "accept_changes=True" if was_code else ""
+    call = f"await workflow.resume({result.run_id!r}{', ' + more if more else ''})"
+    places = failed_places(result)
+    opened = f"; `{open_command(result.run_id, *places[0])}` opens the step in a notebook" if places else ""
+    return f"{call} goes on where it stopped{opened}."
 
 
 def how_to_open(result: RunResult) -> str:

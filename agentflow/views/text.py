@@ -8,7 +8,7 @@ from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow
 from agentflow.views.format import NOT_APPLICABLE, count, explain, in_out, milliseconds, money, spoken
 from agentflow.views.outputs import clip, columns, encodable, one_line
-from agentflow.views.reproduce import failed_places, is_kept, open_command
+from agentflow.views.reproduce import failed_places, is_kept, kept_words, open_command, then_words
 from agentflow.views.summary import (
     INTERRUPTED,
     column_places,
@@ -43,7 +43,13 @@ def run_text(result: RunResult) -> str:
 
 def interrupted_text(result: RunResult) -> str:
     """Return what is shown where an interrupt has ended a run: a sentence, the bill so far, the table."""
-    said = f"The run was interrupted; .result has what was finished.\n{so_far(result)}"
+    said = "\n".join(
+        [
+            f"The run was interrupted; .result has what was finished.\n{so_far(result)}",
+            f"Kept: {kept_words(result, with_bill=False)}",
+            f"Then: {then_words(result)}",
+        ]
+    )
     return "\n\n".join(part for part in (said, _table(result, most=_MOST_ROWS), _notes(result)) if part)
 
 

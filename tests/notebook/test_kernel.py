@@ -61,5 +61,7 @@ def test_an_error_is_a_sentence_under_the_users_own_frames(kernel: Kernel) -> No
     assert "WorkflowError: workflow 'broken' failed: Step 'divide' failed: ZeroDivisionError: division by zero" in shown
     assert "threads.py" not in shown
     shown = kernel.run("broken.run(numbr=0)", tracebacks=True)
-    assert len(shown.splitlines()) == 1
+    assert [line.split(":")[0] for line in shown.splitlines()] == ["InputError", "Fix", "Kept", "Then"]
     assert "did you mean 'numbr'" in shown
+    kernel.run("broken.run(number=0)", tracebacks=True)
+    assert "threads.py" in kernel.run("%tb", tracebacks=True)
