@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 FOREIGN := .venv-foreign
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab model test test-foreign check format notebooks soak bench lock clean
+.PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ $(FOREIGN)/.installed: tests/foreign/requirements.txt | $(INSTALLED)
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FOREIGN)
 	@$(BIN)/uv pip install --quiet --python $(FOREIGN)/bin/python -r tests/foreign/requirements.txt
 	@touch $@
+
+pictures: $(INSTALLED)  ## draw the views in light and dark into notebooks/images; needs Chromium
+	@$(BIN)/python scripts/pictures.py
 
 soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests

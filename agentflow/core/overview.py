@@ -23,7 +23,7 @@ from agentflow.core.quoting.quote import Quote, StepQuote
 from agentflow.core.step import Reference, Step
 from agentflow.core.step_parts import Kind
 from agentflow.core.step_row import total_usd
-from agentflow.core.step_states import LastRun, State, Told, last_run, step_states
+from agentflow.core.step_states import LastRun, State, Told, kept_outputs, last_run, stale_steps, step_states
 from agentflow.core.template import StandIn
 
 if TYPE_CHECKING:
@@ -163,10 +163,12 @@ def overview(workflow: Workflow, /, **inputs: Any) -> Overview:
         name: "given" if name in inputs else "last run" if name in known else "not known" for name in workflow.inputs
     }
     values = {name: inputs.get(name, known.get(name)) for name, source in sources.items() if source != "not known"}
-    quote, notes = (None, ()) if problems else _quote(workflow, values, sources)
+    stale = stale_steps(workflow, past, inputs) if past and not problems else {}
+    outputs = kept_outputs(workflow, past, stale) if past else {}
+    quote, notes = (None, ()) if problems else _quote(workflow, values, sources, outputs)
     quoted = _by_step(workflow, quote) if quote else {}
     cached = {name for name, parts in quoted.items() if _is_cached(parts)}
-    states = step_states(workflow, past, cached, inputs, is_valid=not problems)
+    states = step_states(workflow, past, stale, cached)
     models = _Models()
     budgets = [*budgets_in_force(), *([] if config.budget_usd is None else [Budget(config.budget_usd)])]
     tightest = min(budgets, key=lambda budget: budget.left_usd, default=None)
@@ -198,14 +200,14 @@ def _problems(workflow: Workflow) -> Sequence[str]:
 
 
 def _quote(
-    workflow: Workflow, values: Mapping[str, Any], sources: Mapping[str, Source]
+    workflow: Workflow, values: Mapping[str, Any], sources: Mapping[str, Source], outputs: Mapping[str, Any]
 ) -> tuple[Quote | None, tuple[str, ...]]:
     """Return the quote of the next run, and what it leaves out; an input that is not known counts as empty."""
     if not workflow.steps:
         return None, ()
     unknown = [name for name, source in sources.items() if source == "not known" and workflow.inputs[name]]
     try:
-        quote = make_quote(workflow, [{**dict.fromkeys(unknown, StandIn("")), **values}])
+        quote = make_quote(workflow, [{**dict.fromkeys(unknown, StandIn("")), **values}], outputs)
     except AgentFlowError as error:
         return None, (f"No estimate: {error}",)
     except Exception as error:  # noqa: BLE001 - a client of the user's own need not be able to estimate

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from agentflow.core.agent import FunctionAgent
 from agentflow.core.errors import AgentFlowError, message_of
 from agentflow.core.explaining.changes import part_changes, same
 from agentflow.core.graph import downstream_of
-from agentflow.core.outputs import NotKept
+from agentflow.core.outputs import NotKept, Stored
 from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts, fingerprint
 from agentflow.core.step_row import StepRow, StepStatus
@@ -55,18 +56,16 @@ def last_run(workflow: Workflow) -> LastRun | None:
 
 
 def step_states(
-    workflow: Workflow, last: LastRun | None, cached: Collection[str], inputs: Mapping[str, Any], *, is_valid: bool
+    workflow: Workflow, last: LastRun | None, stale: Mapping[str, str], cached: Collection[str]
 ) -> Mapping[str, Told]:
     """Return the state of each step, with why.
 
     Parameters
     ----------
+    stale : the steps that are, each with why.
     cached : the steps whose answers the next run is given.
-    inputs : of the next run, as far as they are known to be other ones than those of the last.
-    is_valid : whether the workflow can run; of one that cannot, nothing is said to be stale.
     """
     states: dict[str, Told] = {}
-    stale = _stale(workflow, last, inputs) if last and is_valid and last.result.status != "running" else {}
     for name in workflow.steps:
         row = last.result.rows.get(name) if last else None
         if name in cached and (row is None or row.status is not StepStatus.RUNNING):
@@ -86,8 +85,15 @@ def _left(row: StepRow) -> Told:
     return state, message_of(row.error) if row.error is not None else row.reason
 
 
-def _stale(workflow: Workflow, last: LastRun, inputs: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the steps that were changed, or use what was, each with what changed."""
+def stale_steps(workflow: Workflow, last: LastRun, inputs: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the steps that were changed, or use what was, each with what changed; none while the last run goes on.
+
+    Parameters
+    ----------
+    inputs : of the next run, as far as they are known to be other ones than those of the last.
+    """
+    if last.result.status == "running":
+        return {}
     now = workflow.identity[0].steps
     fresh = {
         name: value for name, value in inputs.items() if name not in last.inputs or not same(last.inputs[name], value)
@@ -112,3 +118,15 @@ def _changes(before: StepParts, parts: StepParts, inputs: Mapping[str, Any]) -> 
     for source in parts.wiring.values():
         if source[0] == "input" and source[1] in inputs:
             yield f"input {source[1]}"
+
+
+def kept_outputs(workflow: Workflow, last: LastRun, stale: Collection[str]) -> Mapping[str, Any]:
+    """Return what steps that call no model by a prompt returned, where they would be given the same once more."""
+    outputs = {}
+    for name, step in workflow.steps.items():
+        row = last.result.rows.get(name)
+        if row is None or row.status is not StepStatus.OK or name in stale or not isinstance(step.agent, FunctionAgent):
+            continue
+        if name in last.parts and not isinstance(row.kept_output, Stored | NotKept):  # a large one is not read for this
+            outputs[name] = row.kept_output
+    return outputs

@@ -136,6 +136,7 @@ def facts(overview: Overview) -> list[Fact]:
     found = []
     if overview.quote is not None:
         asking = sum(step.calls is None or step.calls > 0 for step in overview.steps)
+        able = sum(step.calls is None or step.calls > 0 or step.model is not None for step in overview.steps)
         if overview.likely_usd is None:
             unknown = ", ".join(one_line(name, 40) for name in overview.unpriced[:3])
             found.append(Fact(f"next run ({unknown})", PRICE_UNKNOWN))
@@ -147,7 +148,8 @@ def facts(overview: Overview) -> list[Fact]:
             found.append(Fact("if answers are long", money(high)))
         if (worst := overview.worst_usd) and worst != overview.high_usd:
             found.append(Fact("worst case", money(worst)))
-        found.append(Fact("steps that ask a model", f"{asking:,} of {len(overview.steps):,}"))
+        if able:
+            found.append(Fact("steps will ask a model", f"{asking:,} of {able:,}"))
         if overview.calls:
             found.append(Fact("calls", count(overview.calls)))
         if overview.likely_s is not None:

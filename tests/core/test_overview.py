@@ -121,6 +121,14 @@ def test_steps_whose_answers_are_kept_are_cached_and_cost_nothing(scripted: Endp
     assert [state for state, _ in states(overview(workflow, word="bye")).values()] == ["stale", "stale"]
 
 
+def test_what_a_function_returned_counts_for_the_next_run(scripted: Endpoint) -> None:
+    workflow = news(scripted.url, cache=True)
+    workflow.run(article=" a ", tone="plain")
+    assert [state for state, _ in states(overview(workflow)).values()] == ["ok", "cached", "cached"]
+    assert overview(workflow).likely_usd == 0
+    assert states(overview(workflow, article="b"))["extract"] == ("stale", "uses load, which is stale")
+
+
 def test_a_failed_step_says_why(scripted: Endpoint) -> None:
     workflow = Workflow("w")
     workflow.add_step("divide", lambda number: 1 / number)

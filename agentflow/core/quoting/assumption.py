@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -75,9 +75,11 @@ class Evidence:
     Parameters
     ----------
     unseen : why there is nothing of a step of which there is nothing, such as ``the step has never run``.
+    outputs : what steps will return, as far as that is known.
     """
 
-    def __init__(self, past: PastWork, unseen: str) -> None:
+    def __init__(self, past: PastWork, unseen: str, outputs: Mapping[str, Any] | None = None) -> None:
+        self.outputs = outputs or {}
         self._calls: defaultdict[str, list[PastCall]] = defaultdict(list)
         self._steps: defaultdict[str, list[PastStep]] = defaultdict(list)
         for call in past.calls:

@@ -32,12 +32,13 @@ _FREE = (Decimal(0),) * len(CASES)
 _UNKNOWN = (None,) * len(CASES)
 
 
-def make_quote(workflow: Workflow, rows: Sequence[Row]) -> Quote:
+def make_quote(workflow: Workflow, rows: Sequence[Row], outputs: Mapping[str, Any] | None = None) -> Quote:
     """Return what a workflow will take.
 
     Parameters
     ----------
     rows : the inputs of each run, one or more, as `as_rows` returns them.
+    outputs : what steps will return, where that is known; else texts of its likely length stand for it.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def make_quote(workflow: Workflow, rows: Sequence[Row]) -> Quote:
     """
     plan, config = workflow.plan, workflow.config
     past, unseen, warnings = _past(config)
-    evidence = Evidence(past, unseen)
+    evidence = Evidence(past, unseen, outputs)
     cache = opened_cache(config.cache) if config.cache else None
     every = Walk(evidence, LIKELY, every_item=True, cache=cache)
     first = [every if case == LIKELY else Walk(evidence, case, every_item=False, cache=cache) for case in CASES]

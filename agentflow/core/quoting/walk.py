@@ -127,7 +127,8 @@ class Walk:
             skippable.append(may_skip)
             here = place if may_skip == place.may_skip else replace(place, may_skip=may_skip)
             run = self._step if step.map_over is None else self._mapped
-            outputs.append(run(step, _values(step, outputs, inputs), here))
+            output = run(step, _values(step, outputs, inputs), here)
+            outputs.append(self._evidence.outputs.get(place.prefix + step.step_id, output))
         return {step.step_id: output for step, output in zip(plan.steps, outputs, strict=True)}
 
     def _mapped(self, step: PlannedStep, values: Mapping[str, Any], place: _Place) -> list[Any]:
