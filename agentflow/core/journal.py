@@ -227,6 +227,15 @@ class Journal(Protocol):
         Places where it never did are left out. Blocks.
         """
 
+    def newest_run(self, workflow: str) -> PastRun | None:
+        """Return the newest run of a workflow; None where there is none. Blocks. A journal is not made for it.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+
     def requests(self, run_id: str, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
         """Return, for some places of a run, the newest answered requests as JSON, in their order. Blocks."""
 

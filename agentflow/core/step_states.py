@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from agentflow.core import ports
 from agentflow.core.agent import FunctionAgent
 from agentflow.core.errors import AgentFlowError, message_of
 from agentflow.core.explaining.changes import part_changes, same
 from agentflow.core.graph import downstream_of
+from agentflow.core.journal import Journal, PastRun
 from agentflow.core.outputs import NotKept, Stored
 from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts, fingerprint
@@ -41,18 +43,27 @@ class LastRun:
 
 
 def last_run(workflow: Workflow) -> LastRun | None:
-    """Return the last run of this process, None where there was none. The journal is read for it. Never raises."""
+    """Return the last run of this process, else the newest of the journal; None where there was none. Never raises."""
     result = workflow.last_result
-    if result is None or result.workflow not in {"", workflow.config.name}:  # a run of samples is one of another
+    if result is not None and result.workflow not in {"", workflow.config.name}:  # a run of samples is one of another
         return None
-    if result._evidence is None:
-        return LastRun(result)
     try:
-        past = result._evidence.past_run(result)
+        if result is None:
+            past = _newest(workflow)
+        else:
+            past = None if result._evidence is None else result._evidence.past_run(result)
     except AgentFlowError:  # the journal cannot be read, or has it no more
-        return LastRun(result)
+        past = None
+    if past is None:
+        return None if result is None else LastRun(result)
+    result = result or past.result
     inputs = {name: value for name, value in past.inputs.items() if not isinstance(value, NotKept)}
     return LastRun(result, inputs, past.parts)
+
+
+def _newest(workflow: Workflow) -> PastRun | None:
+    journal: Journal = ports.load("journal")()
+    return journal.newest_run(workflow.config.name) if workflow.config.journal and workflow.steps else None
 
 
 def step_states(

@@ -156,6 +156,15 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
     return past
 
 
+def newest_run_id(connection: sqlite3.Connection, workflow: str) -> str | None:
+    """Return the id of the newest run of a workflow; None where there is none."""
+    row = connection.execute(
+        "SELECT run_id FROM runs WHERE workflow = ? AND status <> ? ORDER BY started_at DESC LIMIT 1",
+        (clean(workflow), DELETED),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 _MOST_REQUESTS = 5  # of one place
 _REQUESTS = f"""SELECT request FROM answers WHERE run_id = ? AND step = ? AND item = ?
     ORDER BY id DESC LIMIT {_MOST_REQUESTS}"""  # noqa: S608 - a number of this file

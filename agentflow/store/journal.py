@@ -162,6 +162,21 @@ class SqliteJournal:
             runs = {earlier: self._read_run(connection, earlier) for earlier in set(found.values())}
         return {place: runs[earlier] for place, earlier in found.items()}
 
+    def newest_run(self, workflow: str) -> PastRun | None:
+        """Return the newest run of a workflow; None where there is none; see the port.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+        if not self.is_open and self._database.identity() is None:
+            return None
+        self._catch_up()
+        with self._database.reading() as connection:
+            run_id = history.newest_run_id(connection, workflow)
+            return None if run_id is None else self._read_run(connection, run_id)
+
     def requests(self, run_id: str, places: Collection[Place]) -> Mapping[Place, Sequence[Mapping[str, Any]]]:
         """Return, for some places of a run, the newest answered requests as JSON; see the port.
 

@@ -17,17 +17,19 @@ from agentflow.views.html_parts import MUTED, PRE, RULE, badge, code_block, elem
 from agentflow.views.html_table import steps_table
 from agentflow.views.outputs import full_text, one_line
 from agentflow.views.reproduce import is_kept, open_command
-from agentflow.views.summary import output_preview
+from agentflow.views.summary import output_preview, shown_rows
 
-_MOST_CHARS, _FEWEST_CHARS = 20_000, 2_000  # of one output
-_ALL_CHARS = 200_000  # of all outputs together, so that a run of many steps does not bloat its notebook
+_MOST_CHARS, _FEWEST_CHARS = 20_000, 300  # of one output
+_ALL_CHARS = 60_000  # of all outputs together, so that a run of many steps does not bloat its notebook
 _PROMPT_CHARS, _FEWEST_PROMPT_CHARS = 4_000, 300  # of one message
-_ALL_PROMPT_CHARS = 60_000
+_ALL_PROMPT_CHARS = 40_000
+_ESCAPING = 1.25  # an escaped text may be longer by this than the plain one
 _MOST_PROMPTS = 60  # places whose prompts are shown
 _MOST_MESSAGES = 12  # of one request
 _MOST_OPEN = 12  # the lines of more steps than these are folded into one
 _PREVIEW_CHARS = 140
 _MOST_ITEMS = 40  # of a mapped step
+_MOST_WHOLE_ITEMS = 8  # of which all is shown
 _ITEM_CHARS = 300  # of an item's error or output
 _PRINTED_CHARS = 4_000
 _REJECTED_CHARS = 1_000
@@ -57,15 +59,15 @@ def step_details(result: RunResult) -> str:
     places = list(islice(_places_of_prompts(result), _MOST_PROMPTS))
     sent = sent_prompts(result, places)
     chars = max(_FEWEST_PROMPT_CHARS, min(_PROMPT_CHARS, _ALL_PROMPT_CHARS // max(len(sent), 1)))
-    rows = sum(map(_has_details, result.rows.values()))
+    rows = sum(map(_has_details, shown_rows(result)))
     limit = max(_FEWEST_CHARS, min(_MOST_CHARS, _ALL_CHARS // max(rows, 1)))
     return _details(result, _Around(result, sent=sent, output_chars=limit, prompt_chars=chars))
 
 
 def _places_of_prompts(result: RunResult, prefix: str = "") -> Iterator[Place]:
     """Return the places that may have asked a model, in the order in which they are shown."""
-    for row in result.rows.values():
-        for part in (row, *_shown_items(row)):
+    for row in shown_rows(result):
+        for part in (row, *_shown_items(row)[:_MOST_WHOLE_ITEMS]):
             if part.own_replies or part.own_attempts or part.status is StepStatus.FAILED:
                 yield prefix + part.step, part.item
             if part.inner:
@@ -73,7 +75,7 @@ def _places_of_prompts(result: RunResult, prefix: str = "") -> Iterator[Place]:
 
 
 def _details(result: RunResult, around: _Around) -> str:
-    rows = [row for row in result.rows.values() if _has_details(row)]
+    rows = [row for row in shown_rows(result) if _has_details(row)]
     if not rows:
         return ""
     listed = "".join(_step(row, around) for row in rows)
@@ -97,20 +99,19 @@ def _shown_items(row: StepRow) -> Sequence[StepRow]:
 
 def _items(row: StepRow, around: _Around) -> str:
     shown = _shown_items(row)
-    lines = [_item(item, around) for item in shown]
+    lines = [_item(item, around, is_whole=place < _MOST_WHOLE_ITEMS) for place, item in enumerate(shown)]
     if left := len(row.items or ()) - len(shown):
         lines.append(small(f"… {count(left)} more: .to_frame()", style="margin:4px 0 0 0"))
     return element("div", "".join(lines), style="margin:6px 0 0 0")
 
 
-def _item(item: StepRow, around: _Around) -> str:
+def _item(item: StepRow, around: _Around, *, is_whole: bool) -> str:
     name = f"{element('strong', f'item {item.item}')} {badge(item.status.value)}"
     told = explain(item.error)[0] if item.error else output_preview(item, _PREVIEW_CHARS)
     shown = element("span", safe(one_line(told, _ITEM_CHARS) if item.status is not StepStatus.CANCELLED else ""))
     line = f"{name} &nbsp;{shown}"
-    inside = (
-        "".join(_inside(item, around)) if around.sent.get(around.place(item)) or item.inner else _open(item, around)
-    )
+    has_more = around.sent.get(around.place(item)) or item.inner or _printed(item)
+    inside = "".join(_inside(item, around)) if has_more and is_whole else _open(item, around)
     if not inside:
         return element("div", line, style="margin:2px 0;overflow-wrap:break-word")
     body = element("div", inside, style="margin:4px 0 8px 14px")
@@ -178,9 +179,18 @@ def _request(sent: Sent, number: int, of: int, chars: int) -> str:
 
 def cut_text(text: str, chars: int, label: str = "") -> str:
     """Return a text of others in a block; of a long one the start, with how much more there is."""
-    cut = f"the first {count(chars)} of {count(len(text))} characters" if len(text) > chars else ""
+    shown = _fitting(text, chars)
+    cut = f"the first {count(len(shown))} of {count(len(text))} characters" if len(text) > len(shown) else ""
     told = small(safe(" · ".join(filter(None, (label, cut)))), style="margin:6px 0 0 0")
-    return told + element("pre", safe(text[:chars]), style=PRE, dir="auto")
+    return told + element("pre", safe(shown), style=PRE, dir="auto")
+
+
+def _fitting(text: str, chars: int) -> str:
+    """Return the start of a text, shorter where much of it has to be escaped."""
+    head = text[:chars]
+    size = len(safe(head))
+    most = chars * _ESCAPING
+    return head if size <= most else head[: int(len(head) * most / size)]
 
 
 def _output(row: StepRow, limit: int) -> str:
@@ -188,10 +198,11 @@ def _output(row: StepRow, limit: int) -> str:
         return small(safe(output_preview(row, _PREVIEW_CHARS)), style="margin:6px 0 0 0")
     text = full_text(row.kept_output)
     told = small("answer" if row.replies else "output", style=_LABEL)
-    shown = told + element("pre", safe(text[:limit]), style=PRE, dir="auto")
-    if len(text) <= limit:
+    head = _fitting(text, limit)
+    shown = told + element("pre", safe(head), style=PRE, dir="auto")
+    if len(text) == len(head):
         return shown
-    rest = f"The first {count(limit)} of {count(len(text))} characters; all of them: .outputs[{row.step!r}]"
+    rest = f"The first {count(len(head))} of {count(len(text))} characters; all of them: .outputs[{row.step!r}]"
     return shown + small(safe(rest), style="margin:4px 0 0 0")
 
 

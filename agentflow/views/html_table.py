@@ -25,7 +25,7 @@ from agentflow.views.html_parts import (
     small,
 )
 from agentflow.views.outputs import one_line
-from agentflow.views.summary import column_places, prices_note, row_note, was_answered
+from agentflow.views.summary import column_places, prices_note, row_note, shown_rows, was_answered
 from agentflow.views.timeline import COLOURS, Phase, Span, extent_ms, first_tokens, spans
 
 _MOST_SHOWN = 24  # rows; a longer table scrolls inside of the card
@@ -40,18 +40,23 @@ def steps_table(result: RunResult) -> str:
     if not result.rows:
         return small("This run has no steps.")
     places, extent = column_places(result), extent_ms(result)
-    bars = {step: spans(result, row, extent) for step, row in result.rows.items()}
-    firsts = {step: first_tokens(result, row) for step, row in result.rows.items()}
-    body = "".join(_row(row, bars[step], firsts[step], (extent, places)) for step, row in result.rows.items())
+    rows = shown_rows(result)
+    bars = {row.step: spans(result, row, extent) for row in rows}
+    firsts = {row.step: first_tokens(result, row) for row in rows}
+    body = "".join(_row(row, bars[row.step], firsts[row.step], (extent, places)) for row in rows)
     said = f"Steps of {one_line(result.workflow, 60) or 'the workflow'}; cost in US dollars"
     table = element(
         "table",
         caption(said) + head_row(_HEADS) + element("tbody", body) + element("tfoot", _total(result, places)),
         style=TABLE,
     )
+    left = len(result.rows) - len(rows)
+    more = f"… {plural(left, 'more step')}, which took less time: .to_frame() has all" if left else ""
     tall = ";max-height:720px;overflow-y:auto" if len(result.rows) > _MOST_SHOWN else ""
-    return element("div", table, style=f"overflow-x:auto{tall}") + _legend(
-        bars.values(), has_firsts=any(firsts.values())
+    return (
+        element("div", table, style=f"overflow-x:auto{tall}")
+        + small(more)
+        + _legend(bars.values(), has_firsts=any(firsts.values()))
     )
 
 

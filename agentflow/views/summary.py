@@ -14,6 +14,8 @@ from agentflow.views.format import count, duration, money, money_places, plural
 from agentflow.views.outputs import one_line, preview
 
 INTERRUPTED = "Stopped before its end. What was finished is kept; a request that was already sent may still be billed."
+MOST_ROWS = 60  # of a card: a notebook keeps it for good
+_RANKS = {StepStatus.FAILED: 0, StepStatus.RUNNING: 1, StepStatus.CANCELLED: 1}
 MOST_WARNINGS = 5
 _WARNING_CHARS = 500
 
@@ -73,6 +75,19 @@ def headline(result: RunResult) -> list[Fact]:
         if usage.cache_write_tokens:
             facts.append(Fact("tokens to cache", count(usage.cache_write_tokens)))
     return facts
+
+
+def shown_rows(result: RunResult) -> list[StepRow]:
+    """Return the steps that a card shows, in their order: all, or of very many those to look at first.
+
+    That are those that failed, then those that go on or were stopped, then those that took longest.
+    """
+    rows = list(result.rows.values())
+    if len(rows) <= MOST_ROWS:
+        return rows
+    ranked = sorted(rows, key=lambda row: (_RANKS.get(row.status, len(_RANKS)), -(row.latency_ms or 0.0)))
+    chosen = {row.step for row in ranked[:MOST_ROWS]}
+    return [row for row in rows if row.step in chosen]
 
 
 def so_far(result: RunResult) -> str:

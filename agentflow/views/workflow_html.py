@@ -71,7 +71,7 @@ def _beside(overview: Overview, table: str) -> str:
     if drawing.width > _WIDEST_BESIDE:
         return graph + element("div", table, style="margin:12px 0 0 0")
     left = element("div", graph, style="flex:0 1 auto;max-width:100%")
-    right = element("div", table, style="flex:1 1 400px;min-width:0;max-width:100%")
+    right = element("div", table, style="flex:1 1 360px;min-width:0;max-width:100%")
     return element("div", left + right, style="display:flex;flex-wrap:wrap;gap:12px 24px;align-items:flex-start")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,21 @@ def test_steps_whose_answers_are_kept_are_cached_and_cost_nothing(scripted: Endp
     assert glance.is_cached
     assert scripted.stats()["requests"] == before  # nothing was sent
     assert [state for state, _ in states(overview(workflow, word="bye")).values()] == ["stale", "stale"]
+
+
+def test_a_new_process_knows_the_newest_run_of_the_journal(scripted: Endpoint) -> None:
+    news(scripted.url).run(article=" a ", tone="plain")
+    again = news(scripted.url)  # as the cells of a notebook build it in a new kernel
+    glance = overview(again)
+    assert {state for state, _ in states(glance).values()} == {"ok"}
+    assert glance.inputs == {"article": "last run", "tone": "last run"}
+    again.add_step("extract", prompt("List all claims of {load}", scripted.url))
+    assert states(overview(again))["extract"] == ("stale", "prompt changed")
+
+
+def test_looking_at_a_workflow_makes_no_journal(tmp_path: Path) -> None:
+    overview(news())
+    assert not (tmp_path / ".agentflow").exists()
 
 
 def test_what_a_function_returned_counts_for_the_next_run(scripted: Endpoint) -> None:

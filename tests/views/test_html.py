@@ -135,6 +135,23 @@ def test_the_card_of_many_long_outputs_stays_small() -> None:
     assert len(run_html(play.end("ok", 1.0))) < 400_000
 
 
+def test_a_run_of_a_thousand_steps_shows_those_to_look_at_and_stays_small() -> None:
+    play = Play(*(f"s{number}" for number in range(1_000)))
+    for number in range(1_000):
+        play.start(f"s{number}", 0.0)
+        if number == 7:
+            play.fail("s7", 0.1, ValueError("no"))
+        else:
+            play.answer(f"s{number}", 0.0, 1.0 + number / 1_000, "<&>" * 30_000)
+    html = run_html(play.end("failed", 3.0))
+    assert len(html) < 300_000
+    page = Page(html).text
+    assert "… 940 more steps" in page
+    assert "s7" in page
+    assert "s999" in page
+    assert "s500" not in page
+
+
 def test_many_steps_scroll_and_fold() -> None:
     html = run_html(runs.many())
     assert "overflow-y:auto" in html
