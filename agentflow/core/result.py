@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from agentflow.core import ports
 from agentflow.core.errors import message_of, type_name_of
 from agentflow.core.events import (
     AttemptFinished,
@@ -32,12 +31,10 @@ from agentflow.core.events import (
 )
 from agentflow.core.model import Usage
 from agentflow.core.outputs import Outputs, gathered
+from agentflow.core.shown_result import ShownResult
 from agentflow.core.step_row import Pending, StepRow, StepStatus, is_same, total_usd
 
 if TYPE_CHECKING:
-    import matplotlib.axes
-    import pandas as pd
-
     from agentflow.core.explaining.evidence import Evidence
     from agentflow.core.explaining.explain import Explanation
     from agentflow.core.explaining.run_diff import RunDiff
@@ -46,8 +43,8 @@ if TYPE_CHECKING:
 _adding = threading.Lock()  # the threads of one step may ask models at the same time
 
 
-@dataclass
-class RunResult:
+@dataclass(repr=False)
+class RunResult(ShownResult):
     """A run: its outputs, and a row for each step.
 
     Attributes
@@ -320,54 +317,6 @@ class RunResult:
         self._told_why = True
         fill_words(self)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the run as a table.
-
-        Returns
-        -------
-        DataFrame, one row a step in the order they were added, and one an item for a mapped step
-            Columns as in `records()`. Times in milliseconds, `started_at` in UTC, dollars as Float64, tokens, items
-            and attempts as Int64; what is unknown or does not apply is `<NA>`, never 0.
-        """
-        frame: pd.DataFrame = ports.load("steps_frame")(self)
-        return frame
-
-    def attempts_frame(self) -> pd.DataFrame:
-        """Return the requests that were sent to models as a table.
-
-        Returns
-        -------
-        DataFrame, one row an attempt
-            `run_id, step, item, attempt, status` (answered, rejected, failed or given up)`, started_at` (UTC)`,
-            latency_ms, error_code, http_status, wait_ms` (the pause that followed)`, region, reason` (why another
-            region or model was asked)`, request_id, model_id`.
-        """
-        frame: pd.DataFrame = ports.load("attempts_frame")(self)
-        return frame
-
-    def tools_frame(self) -> pd.DataFrame:
-        """Return the tools that models had called as a table.
-
-        Returns
-        -------
-        DataFrame, one row a call
-            `run_id, step, item, tool, status` (ok or failed)`, started_at` (UTC)`, latency_ms, arguments` (a
-            dictionary)`, output` (the text that the model was given).
-        """
-        frame: pd.DataFrame = ports.load("tools_frame")(self)
-        return frame
-
-    def plot(self, kind: str = "timeline", *, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
-        """Draw the run: its `timeline`, or what each step took in `cost`, `tokens`, `latency` or `retries`.
-
-        Raises
-        ------
-        InputError
-            There is no such chart.
-        """
-        drawn: matplotlib.axes.Axes = ports.load("run_chart")(self, kind, ax=ax)
-        return drawn
-
     def diff(self, other: RunResult | str) -> RunDiff:
         """Compare the run with another one, which is the earlier: prompts, models, values, cost and time by step.
 
@@ -383,14 +332,6 @@ class RunResult:
         from agentflow.core.explaining.run_diff import run_diff
 
         return run_diff(self, other)
-
-    def __repr__(self) -> str:
-        text: str = ports.load("run_text")(self)
-        return text
-
-    def _repr_html_(self) -> str:
-        html: str = ports.load("run_html")(self)
-        return html
 
 
 _APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {

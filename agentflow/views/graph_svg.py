@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from agentflow.core.overview import Edge, Overview, StepOverview
+from agentflow.core.overview import Overview
+from agentflow.core.step_overview import Edge, StepOverview
 from agentflow.views.format import MARKS, plural
 from agentflow.views.graph_layout import Layout, layout, levels_of
 from agentflow.views.html_parts import safe

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agentflow.core.overview import Overview, StepOverview
+from agentflow.core.overview import Overview
+from agentflow.core.step_overview import StepOverview
 from agentflow.views import workflow_words as words
 from agentflow.views.format import MARKS, count, plural
 from agentflow.views.graph_svg import MOST_NODES, draw, edge_kinds, groups_of_levels

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from agentflow.core.overview import Overview, StepOverview
+from agentflow.core.overview import Overview
+from agentflow.core.step_overview import StepOverview
 from agentflow.views import workflow_words as words
 from agentflow.views.outputs import one_line
 from agentflow.views.text_table import WIDTH, aligned

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from agentflow.core.overview import Overview, StepOverview
+from agentflow.core.overview import Overview
+from agentflow.core.step_overview import StepOverview
 from agentflow.core.step_row import total_usd
 from agentflow.views.format import NOT_APPLICABLE, UNKNOWN, count, duration, money, money_places, plural, spoken
 from agentflow.views.outputs import one_line
