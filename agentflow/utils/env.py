@@ -29,6 +29,9 @@ VARIABLES: Mapping[str, Variable] = {
     "AGENTFLOW_HOME": Variable(".agentflow", "folder of the store: every run, what it was asked and answered"),
     "AGENTFLOW_RETENTION_DAYS": Variable(None, "days after which ended runs are deleted from the store"),
     "AGENTFLOW_CACHE": Variable("0", "1 gives answers again that were paid for before; a path: from that file"),
+    "AGENTFLOW_DISPLAY": Variable(
+        "auto", "how runs are shown while they go on: auto, widget, html, log or off; see `agentflow.display`"
+    ),
     "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
     "AGENTFLOW_MAX_RETRIES": Variable(
         "3", "retries of a failed model call, beyond its first attempt; waiting for a quota is none"
