@@ -53,7 +53,7 @@ def begin_capture() -> None:
     with _lock:
         _runs += 1
         if not isinstance(sys.stdout, _StepsApart) and sys.stdout is not None:
-            sys.stdout = _StepsApart(sys.stdout)  # type: ignore[assignment]  # it is one in all that is asked of it
+            sys.stdout = _StepsApart(sys.stdout)
 
 
 def end_capture() -> None:

@@ -10,25 +10,27 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from agentflow.core import ports
 from agentflow.core.budget import Budget, budgets_in_force
-from agentflow.core.errors import described
+from agentflow.core.errors import DefinitionError, described, nearest
 from agentflow.core.events import Event, current_step
 from agentflow.core.plan import Plan
 from agentflow.core.result import RunResult
-from agentflow.utils.env import setting
+from agentflow.utils.env import SettingError, setting
 
 if TYPE_CHECKING:
     from agentflow.core.engine import Run
 
 How = Literal["run", "execute", "start"]
+Mode = Literal["auto", "widget", "html", "log", "off"]
+MODES: Sequence[str] = get_args(Mode)
 
 RUN_LOG = logging.getLogger("agentflow.runs")  # takes a line for each change of a step
 
 _log = logging.getLogger(__name__)
-_asked_for: str | None = None
+_asked_for: Mode | None = None
 
 
 @dataclass(slots=True)
@@ -73,18 +75,56 @@ class Display(Protocol):
         """Show the end, before the caller goes on. Never raises."""
 
 
-def ask_for_display(mode: str) -> None:
-    """Have runs shown in a way from now on, whatever the environment says."""
+def display(mode: Mode) -> None:
+    """Say how runs are shown while they go on, from now on; `AGENTFLOW_DISPLAY` says it for a whole process.
+
+    Parameters
+    ----------
+    mode : ``auto`` is the live view in a notebook that somebody looks at, a log line for each change of a step under
+        papermill, nbconvert and other programs that run notebooks, and nothing in a script but what its logging
+        takes. ``widget`` and ``html`` choose how the live view is drawn, ``log`` wants lines everywhere, ``off``
+        nothing.
+
+    Raises
+    ------
+    DefinitionError
+        There is no such mode.
+
+    Examples
+    --------
+    >>> import agentflow
+    >>> agentflow.display("auto")
+    """
     global _asked_for  # noqa: PLW0603 - there is one page
+    if mode not in MODES:
+        raise DefinitionError(
+            f"{mode!r} is no way to show runs{nearest(str(mode), MODES)}.", fix=f"Give one of {', '.join(MODES)}."
+        )
     _asked_for = mode
 
 
-def display_mode() -> str:
-    """Return how runs are to be shown: as asked for, else as `AGENTFLOW_DISPLAY` says."""
-    return _asked_for or setting("AGENTFLOW_DISPLAY").value or "auto"
+def display_mode() -> Mode:
+    """Return how runs are to be shown: as asked for, else as `AGENTFLOW_DISPLAY` says.
+
+    Raises
+    ------
+    SettingError
+        `AGENTFLOW_DISPLAY` is no mode.
+    """
+    return _asked_for or mode_of_environment()
 
 
-def watch(run: Run, how: How, cancel: Callable[[], object] | None = None, *, mode: str = "auto") -> Display | None:
+def mode_of_environment() -> Mode:
+    """Return what `AGENTFLOW_DISPLAY` says; errors as for `display_mode`."""
+    asked = setting("AGENTFLOW_DISPLAY")
+    mode = (asked.value or "auto").lower()
+    if mode not in MODES:
+        message = f"AGENTFLOW_DISPLAY={asked.value} (from {asked.source}) is none of {', '.join(MODES)}: set it to one."
+        raise SettingError(message)
+    return cast("Mode", mode)
+
+
+def watch(run: Run, how: How, cancel: Callable[[], object] | None = None, *, mode: Mode = "auto") -> Display | None:
     """Offer a run to a display before it begins; None where nobody looks, or where it is a step of another run.
 
     Parameters

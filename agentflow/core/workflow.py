@@ -35,7 +35,7 @@ from agentflow.core.reuse import open_reuse
 from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
-from agentflow.core.watching import watch
+from agentflow.core.watching import mode_of_environment, watch
 from agentflow.utils.env import setting
 from agentflow.utils.threads import function_pool
 
@@ -89,7 +89,7 @@ class Workflow:
         self._own_taps: list[Tap] = []
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
-        self._display_mode = setting("AGENTFLOW_DISPLAY").value or "auto"
+        self._display_mode = mode_of_environment()
 
     def add_step(
         self,

@@ -39,7 +39,7 @@ def step_details(result: RunResult) -> str:
 
 
 def _has_details(row: StepRow) -> bool:
-    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error)
+    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error or row.printed)
 
 
 def _items(row: StepRow) -> str:
@@ -78,7 +78,8 @@ def _inside(row: StepRow, limit: int) -> list[str]:
         return [_items(row)]
     if row.inner is not None:
         return [steps_table(row.inner), step_details(row.inner)]
-    return [_output(row, limit) if row.status is StepStatus.OK else "", _calls(row), _attempts(row)]
+    output = _output(row, limit) if row.status is StepStatus.OK else ""
+    return [output, _printed(row, limit), _calls(row), _attempts(row)]
 
 
 def _glance(row: StepRow) -> str:
@@ -96,6 +97,16 @@ def _output(row: StepRow, limit: int) -> str:
         return shown
     rest = f"The first {count(limit)} of {count(len(text))} characters; all of them: .outputs[{row.step!r}]"
     return shown + small(safe(rest), style="margin:4px 0 0 0")
+
+
+def _printed(row: StepRow, limit: int) -> str:
+    """Return what the code of a step has printed."""
+    if not row.printed:
+        return ""
+    rest = len(row.printed) - limit
+    more = small(f"… {count(rest)} more characters: .rows[{safe(repr(row.step))}].printed") if rest > 0 else ""
+    text = element("pre", safe(row.printed[:limit].rstrip("\n")), style=_PRE, dir="auto")
+    return small("printed", style="margin:6px 0 0 0") + text + more
 
 
 def _calls(row: StepRow) -> str:
