@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -150,6 +151,7 @@ class Notebook:
         self.lab = lab
         self.page = lab.page
         self.path = lab.root / name
+        self.is_open = True
         self._panel = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
     def cell(self, index: int) -> Locator:
@@ -172,7 +174,7 @@ class Notebook:
             self.page.wait_for_timeout(20)
         return time.monotonic() - began
 
-    def shows(self, index: int, text: str, timeout: float = 30) -> None:
+    def shows(self, index: int, text: str | re.Pattern[str], timeout: float = 30) -> None:
         """Wait until a cell shows a text."""
         self.cell(index).locator(".jp-Cell-outputArea", has_text=text).wait_for(timeout=timeout * 1000)
 
@@ -187,10 +189,9 @@ class Notebook:
 
     def close(self) -> None:
         """Close the notebook and end its kernel."""
-        self.begin_shutdown()
-        self.lab.call("application:close")
-
-    def begin_shutdown(self) -> None:
+        self.save()  # else JupyterLab asks
         self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => null, () => null)"
         )
+        self.lab.call("application:close")
+        self.is_open = False
