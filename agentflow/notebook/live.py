@@ -24,6 +24,7 @@ PAUSE_SECONDS = 0.2  # between two drawings of the widget
 HTML_PAUSE_SECONDS = 0.25
 NEWS_SECONDS = 1.0  # something is sent so often, so that a page can tell that the kernel is there
 MOST_SHARE = 20  # a drawing is followed by a pause of so many times what it took
+CELL_SECONDS = 0.5  # how long a view that has ended waits whether its cell shows the result itself
 END_SECONDS = 5.0  # how long the end of a cell waits for its views
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class LiveDisplay:
         self._drawn_at = 0.0
         self._lock = threading.RLock()
         self._ended = threading.Event()
+        self._cell_is_over = threading.Event()
+        self._is_shown_by_cell = False
         self._over = threading.Event()
         if wants == "widget" or (wants == "auto" and front_end.can_draw()):
             self.draw_as_widget()
@@ -81,6 +84,8 @@ class LiveDisplay:
         """Have the end shown before the cell's; not where the cell shows the same result itself."""
         if not self._ended.is_set():  # it goes on in the background
             return
+        self._is_shown_by_cell = is_shown
+        self._cell_is_over.set()
         self._over.wait(END_SECONDS)
         if is_shown:
             self._page.show(EMPTY)
@@ -139,6 +144,9 @@ class LiveDisplay:
             least = PAUSE_SECONDS if self._view is not None else HTML_PAUSE_SECONDS
             pause = max(least, MOST_SHARE * (time.monotonic() - began))
         try:
+            self._draw()
+            if self._watched.how != "start":
+                self._cell_is_over.wait(CELL_SECONDS)
             self._show_end()
         except Exception as error:  # noqa: BLE001 - the result has all of it
             _log.warning("a run cannot be shown", extra={"error": described(error)})
@@ -147,7 +155,7 @@ class LiveDisplay:
 
     def _show_end(self) -> None:
         result = self.result
-        if not result.run_id:  # it never began, and the caller is told why
+        if self._is_shown_by_cell or not result.run_id:  # the latter never began, and the caller is told why
             self._page.show(EMPTY)
         elif self._ends_as_line:
             self._page.show({"text/html": folded_html(result), "text/plain": f"{result.workflow} · {result.status}"})

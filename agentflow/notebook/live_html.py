@@ -46,9 +46,9 @@ def _title(state: Mapping[str, Any]) -> str:
     took = element("span", f"{said}{duration(state['elapsed_ms'])}")
     run = element("span", f"run {safe(state['run'])}" if state["run"] else "", style=MUTED)
     how = "to stop: <code>.cancel()</code> of what start() returned" if state["can_cancel"] else safe(HOW_TO_STOP)
-    stop = element("span", how, style=f"{MUTED};margin-left:auto")
+    stop = element("span", how, style=f"{MUTED};margin-left:auto") if state["status"] == "running" else ""
     row = "display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center"
-    return element("div", f"{name} {badge('running')} {took} {run} {stop}", style=row)
+    return element("div", f"{name} {badge(state['status'])} {took} {run} {stop}", style=row)
 
 
 def _facts(state: Mapping[str, Any]) -> str:

@@ -74,6 +74,7 @@ class LiveState:
         return {
             "name": self._watched.name,
             "run": result.run_id,
+            "status": result.status,
             "elapsed_ms": round(elapsed_ms),
             "facts": [list(fact) for fact in self._facts(result, elapsed_ms)],
             "ended": ended,

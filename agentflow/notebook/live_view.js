@@ -2,7 +2,7 @@
 // Whatever comes from workflows, models and errors enters the page as text (`textContent`), never as HTML.
 
 const MARKS = {
-  ok: "✓", failed: "✗", cancelled: "■", interrupted: "■", running: "…", skipped: "»", "not run": "○",
+  ok: "✓", budget_exceeded: "$", failed: "✗", cancelled: "■", interrupted: "■", running: "…", skipped: "»", "not run": "○",
 };
 const NO_NEWS_MS = 8000; // the kernel says something every second; so long without is worth a word
 
@@ -225,15 +225,15 @@ function render({ model, el }) {
 
   function draw() {
     const now = model.get("state");
-    cancelling = cancelling || now.cancelling;
+    const isRunning = now.status === "running";
+    cancelling = isRunning && (cancelling || now.cancelling);
     say(name, now.name);
-    status(state, mark, "running");
+    status(state, mark, now.status);
     say(run, now.run ? `run ${now.run}` : "");
-    button.hidden = !now.can_cancel;
     button.disabled = cancelling;
     say(button, cancelling ? "cancelling…" : "Cancel");
-    button.hidden = !now.can_cancel;
-    say(how, now.can_cancel ? "" : "to stop: the kernel's stop button ■, or I I");
+    button.hidden = !now.can_cancel || !isRunning;
+    say(how, now.can_cancel || !isRunning ? "" : "to stop: the kernel's stop button ■, or I I");
     keyed(facts, factParts, now.facts.map(([key, value]) => ({ key, value })), buildFact);
     setBar(now.ended, now.counts.failed || 0, now.of, "steps");
     const others = Object.entries(now.counts).map(([status, number]) => `${number.toLocaleString("en")} ${status}`);
@@ -247,8 +247,9 @@ function render({ model, el }) {
   }
 
   function tick() {
-    const since = performance.now() - at;
-    say(word, `${cancelling ? "cancelling…" : "running"} ${duration(model.get("state").elapsed_ms + since)}`);
+    const now = model.get("state"), since = now.status === "running" ? performance.now() - at : 0;
+    const said = cancelling ? "cancelling…" : now.status.replace("_", " ");
+    say(word, `${said} ${duration(now.elapsed_ms + since)}`);
     for (const part of lineParts.values()) part.tick(since);
     if (since > NO_NEWS_MS) {
       say(problem, `No news for ${Math.round(since / 1000)} s: the kernel is busy, or has ended. `

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentflow.core.events import (
@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.1  # a step that begins and ends meanwhile has one line
 NEWS_SECONDS = 10.0
 END_SECONDS = 5.0  # how long the caller waits for the last lines
 MOST_WAITING = 100_000  # events; of more the oldest have no line
-_ERROR_CHARS = 200
+_PART_CHARS = 200
 _ENDED = frozenset({StepStatus.OK, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 
 Fields = Mapping[str, Any]
@@ -84,9 +84,10 @@ class LogDisplay:
         is_over = False
         while not is_over:
             is_over = self._ended.wait(PAUSE_SECONDS)
-            for line, fields in self._lines():
+            lines = [(f"agentflow run {self.result.run_id}  {line}", fields) for line, fields in self._lines()]
+            if lines:
                 self._told_at = time.monotonic()
-                _write(f"agentflow run {self.result.run_id}  {line}", {"workflow_name": self._name, **fields})
+                _write(lines, self._name)
 
     def _lines(self) -> Iterator[tuple[str, Fields]]:
         """Return the lines of what has happened since the last time."""
@@ -160,7 +161,7 @@ def _step_ended(
     why = explain(row.error)[0] if row.error is not None else row.reason
     if row.error is not None:
         fields["error"] = why
-    return "  ".join([*parts, *([one_line(why, _ERROR_CHARS)] if why else [])]), fields
+    return "  ".join([*parts, *([one_line(why, _PART_CHARS)] if why else [])]), fields
 
 
 def _run_finished(result: RunResult, event: RunFinished) -> tuple[str, Fields]:
@@ -187,9 +188,11 @@ _WORDS: Mapping[type, Callable[[RunResult, Any], tuple[str, Fields] | None]] = {
 }
 
 
-def _write(line: str, fields: Fields) -> None:
-    line = "  ".join(one_line(part, _ERROR_CHARS) for part in line.split("  "))
+def _write(lines: Sequence[tuple[str, Fields]], workflow: str) -> None:
+    """Write lines to the log; where none takes them, they were asked for, and go to standard error at once."""
+    shown = ["  ".join(one_line(part, _PART_CHARS) for part in line.split("  ")) for line, _ in lines]
     if RUN_LOG.isEnabledFor(logging.INFO) and RUN_LOG.hasHandlers():
-        RUN_LOG.info(line, extra=dict(fields))
+        for line, (_, fields) in zip(shown, lines, strict=True):
+            RUN_LOG.info(line, extra={"workflow_name": workflow, **fields})
     else:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - asked for: the display `log`
+        print("\n".join(shown), file=sys.stderr, flush=True)  # noqa: T201 - as above

@@ -92,10 +92,10 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def write_notebook(path: Path, cells: Sequence[str]) -> None:
-    notebook = nbformat.v4.new_notebook()
+    notebook = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook.cells = [nbformat.v4.new_code_cell(source.strip()) for source in cells]
-    nbformat.write(notebook, path)
+    notebook.cells = [nbformat.v4.new_code_cell(source.strip()) for source in cells]  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
 class Lab:
