@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from typing import Any
 
 from agentflow.core.events import current_step
 from agentflow.core.step_row import StepStatus
+
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # and what else steers a terminal
 
 MOST_PRINTED = 65_536  # characters of one step, or one item of it, that are kept
 
@@ -33,7 +36,7 @@ class _StepsApart:
             return written
         row = scope.run.result.row(scope.step_id, scope.item)
         with _lock:
-            row.printed = (row.printed + str(text))[:MOST_PRINTED]
+            row.printed = (row.printed + _COLOURS.sub("", text))[:MOST_PRINTED]
             scope.has_printed = True
         if not scope.run.is_on_page:
             self.inner.write(text)

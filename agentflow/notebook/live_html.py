@@ -7,7 +7,7 @@ from typing import Any
 
 from agentflow.core.result import RunResult
 from agentflow.views.format import MARKS, count, duration, plural, spoken
-from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, badge, element, fact_blocks, safe, small
+from agentflow.views.html_parts import CARD, MONO, MUTED, RULE, badge, element, fact_blocks, plain, safe, small
 from agentflow.views.summary import Fact
 
 HOW_TO_STOP = "to stop: the kernel's stop button ■, or I I"
@@ -17,7 +17,7 @@ _PRE = (
     f"margin:6px 0 0 0;padding:2px 10px;border:0;border-left:3px solid rgba(128,128,128,0.5);background:transparent;"
     f"color:inherit;{MONO};font-size:12px;line-height:1.5;white-space:pre-wrap;overflow-wrap:anywhere"
 )
-_LAST_CHARS = 800  # of a text: nobody can scroll in what is drawn anew four times a second
+_LAST_CHARS, _LAST_LINES = 800, 8  # of a text: nobody can scroll in what is drawn anew four times a second
 
 
 def live_html(state: Mapping[str, Any]) -> str:
@@ -96,11 +96,12 @@ def _lines(state: Mapping[str, Any]) -> str:
 def _line(line: Mapping[str, Any]) -> str:
     told = " · ".join(part for part in (duration(line["took_ms"]), safe(line["model"])) if part)
     head = f"{_marked(line['key'], line['status'])} {element('span', f'· {told}', style=MUTED)}"
-    parts = [element("div", head), small(safe(line["note"]))]
+    parts = [element("div", head), small(plain(safe(line["note"])) if line["note"] else "")]
     if bar := line.get("bar"):
         parts += [_bar(bar["ended"], bar["failed"], bar["of"]), small(safe(bar["told"]))]
     for text in (line["text"], line["printed"]):
-        parts += [element("pre", safe(text[-_LAST_CHARS:]), style=_PRE, dir="auto")] if text else []
+        last = "\n".join(text[-_LAST_CHARS:].split("\n")[-_LAST_LINES:])
+        parts += [element("pre", safe(last), style=_PRE, dir="auto")] if last else []
     return element("div", "".join(parts), style=f"margin:10px 0 0 0;padding:8px 0 0 0;border-top:{RULE}")
 
 

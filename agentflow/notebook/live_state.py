@@ -99,7 +99,8 @@ class LiveState:
             yield "paid so far", money(result.cost_usd)
         if self._watched.budgets:
             tightest = min(self._watched.budgets, key=lambda budget: budget.left_usd)
-            yield "of the budget", f"{money(tightest.spent_usd)} of {money(tightest.limit_usd)}"
+            limit = money(tightest.limit_usd).removeprefix("$")  # between two of them JupyterLab would see a formula
+            yield "of the budget", f"{money(tightest.spent_usd)} of {limit}"
         attempts = [attempt for row in rows for attempt in row.attempts]
         if attempts:
             yield "tokens in / out", in_out(result.usage)
@@ -113,6 +114,7 @@ class LiveState:
         """Tell whether a step's request waits for the quota or a connection."""
         return (
             row.status is StepStatus.RUNNING
+            and row.items is None
             and row.step in self._models
             and not row.own_pending
             and not row.own_attempts

@@ -234,6 +234,7 @@ function render({ model, el }) {
     say(button, cancelling ? "cancelling…" : "Cancel");
     button.hidden = !now.can_cancel || !isRunning;
     say(how, now.can_cancel || !isRunning ? "" : "to stop: the kernel's stop button ■, or I I");
+    facts.hidden = !now.facts.length;
     keyed(facts, factParts, now.facts.map(([key, value]) => ({ key, value })), buildFact);
     setBar(now.ended, now.counts.failed || 0, now.of, "steps");
     const others = Object.entries(now.counts).map(([status, number]) => `${number.toLocaleString("en")} ${status}`);
