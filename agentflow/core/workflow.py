@@ -35,7 +35,7 @@ from agentflow.core.reuse import open_reuse
 from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
-from agentflow.core.watching import mode_of_environment, watch
+from agentflow.core.watching import mode_of_environment, nobody_looks, watch
 from agentflow.utils.env import setting
 from agentflow.utils.threads import function_pool
 
@@ -350,8 +350,7 @@ class Workflow:
 
     async def _run_here(self, run: Run, *, is_shown: bool = True) -> RunResult:
         """Run on the caller's loop, where signals reach the run."""
-        task = asyncio.current_task()
-        if is_shown and task is not None:
+        if is_shown and not nobody_looks(self._display_mode) and (task := asyncio.current_task()) is not None:
             cancel = partial(task.get_loop().call_soon_threadsafe, task.cancel)
             watch(run, "execute", cancel, mode=self._display_mode)
         try:

@@ -109,6 +109,7 @@ class Lab:
         page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('docmanager:open')", timeout=60_000)
         page.evaluate("() => window.jupyterapp.restored.then(() => null)")
         page.wait_for_selector("#jupyterlab-splash", state="detached")
+        self.call("application:toggle-left-area")  # the list of files takes half of a narrow window
 
     def call(self, command: str, **arguments: Any) -> None:
         """Run one of JupyterLab's commands, and wait for its end."""
@@ -177,6 +178,11 @@ class Notebook:
     def shows(self, index: int, text: str | re.Pattern[str], timeout: float = 30) -> None:
         """Wait until a cell shows a text."""
         self.cell(index).locator(".jp-Cell-outputArea", has_text=text).wait_for(timeout=timeout * 1000)
+
+    @property
+    def text(self) -> str:
+        """All that it shows."""
+        return self._panel.inner_text()
 
     def interrupt(self) -> None:
         self._panel.locator('.jp-NotebookPanel-toolbar [data-command="notebook:interrupt-kernel"]').click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,30 @@ from tests.endpoint import Endpoint
 
 Opened = Callable[[Sequence[str]], Notebook]
 VIEW = ".agentflow-live"
+LEAST_CONTRAST = """view => {
+  const light = (colour) => {
+    const [r, g, b] = colour.map((part) => part / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const over = (colour, ground) => {  // what is seen of a colour that lets the ground through
+    canvas.fillStyle = `rgb(${ground.join(",")})`;
+    canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const ground = over(getComputedStyle(view).backgroundColor, [255, 255, 255]);
+  const contrasts = [...view.querySelectorAll("span, b, pre, div, button")]
+    .filter((part) => [...part.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+    .filter((part) => !part.closest("[hidden], .heard, .mark"))
+    .map((part) => {
+      const [low, high] = [light(over(getComputedStyle(part).color, ground)), light(ground)].sort((a, b) => a - b);
+      return (high + 0.05) / (low + 0.05);
+    });
+  return Math.min(...contrasts);
+}"""
 RUN_ID = re.compile(r"run r-[0-9a-f]{12}")
 
 
@@ -59,11 +84,46 @@ def test_a_run_is_seen_while_it_goes_on_and_leaves_plain_html(lab: Lab, answers:
         assert output["data"].keys() == {"text/html", "text/plain"}
     assert all(len(str(cell)) < 30_000 for cell in outputs)
     notebook.close()
-    for kernel in (True, False):
-        again = lab.open(notebook.path.name, kernel=kernel)
+    changed = {**saved, "cells": [*saved["cells"][:-1], {**saved["cells"][-1], "source": "2 + 2"}]}
+    untrusted = notebook.path.with_name("untrusted.ipynb")
+    untrusted.write_text(json.dumps(changed), encoding="utf-8")
+    for name, has_kernel in ((notebook.path.name, True), (untrusted.name, False)):
+        again = lab.open(name, kernel=has_kernel)
         again.shows(1, RUN_ID)
-        assert "Error displaying" not in again.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").inner_text()
+        again.shows(1, "summary")
+        assert "Error displaying" not in again.text
         again.close()
+
+
+def test_it_is_readable_dark_and_light_and_narrow_and_texts_stay_text(
+    lab: Lab, answers: Endpoint, opened: Opened
+) -> None:
+    odd = "odd = Workflow('<b>odd</b>')\n"
+    odd += "_ = odd.add_step('<img src=x onerror=window.hacked=1>', ask('Tell it'))\n"
+    odd += "_ = odd.add_step('many', lambda item: time.sleep(0.2), {'item': list(range(100))}, map_over='item')\n"
+    odd += "def noisy():\n    print('<script>window.hacked=1</script>', 'x' * 500)\n    time.sleep(20)\n"
+    odd += "_ = odd.add_step('noisy', noisy)\n_ = news.start()"
+    notebook = opened([odd, "handle = odd.start()", "handle.cancel()"])
+    answers.follow(latency_ms=600)
+    warm(notebook, 1)
+    answers.follow(text="<script>window.hacked=1</script> " * 200, latency_ms=20_000, first_token_ms=0)
+    notebook.run(2)
+    view = notebook.output(2).locator(VIEW)
+    view.locator("pre", has_text="<script>").first.wait_for()
+    view.get_by_text("of 100 items").wait_for()
+    try:
+        for theme in ("JupyterLab Dark", "JupyterLab Light"):
+            lab.theme(theme)
+            assert view.evaluate(LEAST_CONTRAST) >= 4.5
+        lab.page.set_viewport_size({"width": 530, "height": 900})  # the view itself has about 420
+        lab.page.wait_for_timeout(200)
+        assert view.evaluate("view => view.clientWidth") < 440
+        assert view.evaluate("view => view.scrollWidth <= view.clientWidth")
+    finally:
+        lab.page.set_viewport_size({"width": 1300, "height": 1100})
+    assert lab.page.evaluate("() => window.hacked") is None
+    notebook.run(3)
+    view.wait_for(state="detached")
 
 
 def test_cancel_stops_a_run_that_was_started_or_is_awaited(answers: Endpoint, opened: Opened) -> None:
