@@ -106,4 +106,58 @@ __all__ = [
     "__version__",
     "budget",
     "cache",
+    "completed",
     "display",
+    "get_run",
+    "list_models",
+    "load_ipython_extension",
+    "prune_cache",
+    "prune_runs",
+    "record",
+    "recorded",
+    "resume",
+    "runs",
+    "secret",
+    "select_model",
+]
+
+ports.connect(
+    answer_cache="agentflow.store.journal:answer_cache",
+    answers_frame="agentflow.views.frames:answers_frame",
+    map_rows="agentflow.batch.mapping:map_rows",
+    journal="agentflow.store.journal:journal",
+    models_frame="agentflow.views.frames:models_frame",
+    model_client="agentflow.models.bedrock_client:BedrockClient",
+    steps_frame="agentflow.views.frames:steps_frame",
+    timeline_chart="agentflow.views.charts:timeline_chart",
+    attempts_frame="agentflow.views.frames:attempts_frame",
+    tools_frame="agentflow.views.frames:tools_frame",
+    runs_frame="agentflow.views.frames:runs_frame",
+    interrupted_text="agentflow.views.text:interrupted_text",
+    run_text="agentflow.views.text:run_text",
+    run_html="agentflow.views.html:run_html",
+    run_display="agentflow.notebook.display:run_display",
+    going_on_html="agentflow.notebook.live_html:going_on_html",
+    backtest_frame="agentflow.views.frames:backtest_frame",
+    backtest_text="agentflow.views.backtest:backtest_text",
+    backtest_html="agentflow.views.backtest:backtest_html",
+    explanation_text="agentflow.views.explanation:explanation_text",
+    explanation_html="agentflow.views.explanation:explanation_html",
+    quote_frame="agentflow.views.frames:quote_frame",
+    quote_text="agentflow.views.quote_text:quote_text",
+    quota_report_frame="agentflow.views.frames:quota_report_frame",
+    quote_html="agentflow.views.quote_html:quote_html",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import agentflow` stays fast."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'agentflow' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -113,8 +113,61 @@ def setting(name: str) -> Setting:
     return Setting(name, variable.default, "default")
 
 
+def environment_value(name: str) -> str | None:
+    """Return a variable that the user names, as the secret of a notebook; None where it is not set."""
+    return os.environ.get(name)
 
 
 def in_jupyter_session() -> bool:
     """Return whether a Jupyter server has started this process as the kernel of a notebook that is open in it."""
     return bool(os.environ.get("JPY_SESSION_NAME"))
+
+
+def bedrock_key_is_set() -> bool:
+    """Return whether there is a Bedrock API key. Only botocore reads the key itself, and only from the environment."""
+    return bool(os.environ.get("AWS_BEARER_TOKEN_BEDROCK"))
+
+
+def access_key_hash() -> str | None:
+    """Return a hash of the AWS access key in the environment, which tells accounts apart; None where there is none."""
+    key = os.environ.get("AWS_ACCESS_KEY_ID")
+    return hashlib.sha256(key.encode()).hexdigest()[:12] if key else None
+
+
+def export(name: str, value: str) -> None:
+    """Set a known variable for this process and the ones it starts."""
+    if name not in VARIABLES:
+        raise KeyError(name)
+    os.environ[name] = value
+
+
+def _dotenv() -> Mapping[str, str]:
+    """Return the known names of `.env` in the current folder; an empty mapping where there is no such file."""
+    path = Path.cwd() / ".env"
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return _read_dotenv(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_dotenv(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, str]:
+    """Parse a `.env` file, again only after it changed (the two unused arguments are the cache's key)."""
+    from dotenv import dotenv_values
+
+    try:
+        values = dotenv_values(path, interpolate=False)
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
+    return {name: text for name, value in values.items() if name in VARIABLES and (text := _without_comment(value))}
+
+
+def _without_comment(value: str | None) -> str:
+    """Return a value, empty where it is only a comment.
+
+    python-dotenv, and tools like `docker --env-file`, keep `NAME=  # comment` as the value "# comment"; none of our
+    values begins with a hash.
+    """
+    text = (value or "").strip()
+    return "" if text.startswith("#") else text
