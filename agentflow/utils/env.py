@@ -119,8 +119,24 @@ def environment_value(name: str) -> str | None:
 
 
 def in_jupyter_session() -> bool:
-    """Return whether a Jupyter server has started this process as the kernel of a notebook that is open in it."""
-    return bool(os.environ.get("JPY_SESSION_NAME"))
+    """Return whether a Jupyter server has started this process as the kernel of a notebook that is open in it.
+
+    A program that a cell has started, such as papermill, hands the server's sign down to kernels of its own.
+    """
+    session = os.environ.get("JPY_SESSION_NAME")
+    return bool(session) and _parent_value("JPY_SESSION_NAME") != session
+
+
+@lru_cache(maxsize=4)
+def _parent_value(name: str) -> str | None:
+    """Return a variable of the process that has started this one; None where that cannot be known."""
+    import psutil
+
+    try:
+        value: str | None = psutil.Process(os.getppid()).environ().get(name)
+    except (psutil.Error, OSError):
+        return None
+    return value
 
 
 def bedrock_key_is_set() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,17 @@ def test_nbconvert_gets_the_same(path: Path) -> None:
     check(written.cells)
 
 
+def test_a_program_that_a_cell_has_started_is_not_taken_for_the_page(path: Path) -> None:
+    out = path.with_name("out.ipynb")
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-output", "-k", "python3"]
+    inherited = {**os.environ, "JPY_SESSION_NAME": "a.ipynb"}
+    done = subprocess.run([*command, str(path), str(out)], capture_output=True, text=True, check=True, env=inherited)
+    assert "  summary  ok  " in done.stderr
+    with out.open(encoding="utf-8") as file:
+        written: Any = nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
+    check(written.cells)
+
+
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     with running_kernel(JPY_SESSION_NAME="a.ipynb") as kernel:  # as JupyterLab starts one
@@ -119,6 +131,32 @@ def test_a_page_shows_each_run_once(kernel: Kernel) -> None:
     assert len(shown(kernel, "await quick.execute()")) == 1
     assert len(shown(kernel, "quick.run()\nquick.run()")) == 2
     assert len(shown(kernel, "handle = quick.start()\nhandle.wait()")) == 1
+
+
+def test_retries_waits_and_wide_maps_are_seen_while_they_happen(kernel: Kernel, scripted: Endpoint) -> None:
+    scripted.follow(latency_ms=900, first_token_ms=100, text="<i>good</i> " * 40)
+    scripted.faults({"fault": "error", "code": "ThrottlingException", "message": "Too many requests", "first": 1})
+    cell = (
+        f"import os\nos.environ['BEDROCK_ENDPOINT_URL'] = {scripted.url!r}\nagentflow.display('html')\n"
+        "settings = agentflow.AgentConfig(name='ask', model_type='haiku')\n"
+        "busy = Workflow(agentflow.WorkflowConfig(name='busy', budget_usd=1))\n"
+        "_ = busy.add_step('ask', agentflow.SimpleAgent(settings, prompt_template='Say it'))\n"
+        "async def classify(item):\n    await asyncio.sleep(0.3 + item / 50)\n    return item\n"
+        "_ = busy.add_step('classify', classify, {'item': list(range(100))}, map_over='item')\n"
+        "_ = busy.run()\nagentflow.display('auto')"
+    )
+    pages = [
+        message["content"]["data"]["text/html"]
+        for message in kernel.messages(cell)
+        if message["msg_type"] == "update_display_data"
+    ]
+    while_it_ran = "".join(pages[:-1])
+    assert "ThrottlingException" in while_it_ran
+    assert re.search(r"\d+ of 100 items · \d+ running · p50 \d+ ms · about", while_it_ran)
+    assert "&lt;i&gt;good&lt;/i&gt;" in while_it_ran  # the answer, while it comes
+    assert "of the budget" in while_it_ran
+    assert "the kernel&#x27;s stop button" in while_it_ran
+    assert "<i>" not in while_it_ran
 
 
 def test_many_runs_of_a_cell_end_as_a_line_each(kernel: Kernel) -> None:
