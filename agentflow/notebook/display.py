@@ -36,7 +36,11 @@ class Cell:
                 page.show({"text/html": small(_MORE), "text/plain": "More runs go on than are shown."})
             self._has_told = True
             return None
-        display = LiveDisplay(watched, page, wants=wants, ends_as_line=len(self.begun) >= MOST_CARDS)
+        earlier = [display.result for display in self._live if display not in self.begun]
+        same = " and ".join(result.run_id for result in earlier if result.workflow == watched.name)
+        beside = f"Of this workflow {same} goes on too, though its cell may show it no more." if same else ""
+        is_many = len(self.begun) >= MOST_CARDS
+        display = LiveDisplay(watched, page, wants=wants, ends_as_line=is_many, beside=beside)
         self._live.append(display)
         self.begun.append(display)
         return display

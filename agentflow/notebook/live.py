@@ -38,16 +38,18 @@ class LiveDisplay:
     wants : ``widget`` and ``html`` are drawn as such; ``auto`` is the widget as soon as the front end has said that
         it can draw one.
     ends_as_line : the cell has many runs: a line is enough in the end.
+    beside : what there is to say of other runs; empty for nothing.
     """
 
     wants_deltas = True
     is_on_page = True
 
-    def __init__(self, watched: Watched, page: Page, *, wants: Mode, ends_as_line: bool) -> None:
+    def __init__(self, watched: Watched, page: Page, *, wants: Mode, ends_as_line: bool, beside: str) -> None:
         self.result = watched.result
         self._watched = watched
         self._page = page
         self._ends_as_line = ends_as_line
+        self._beside = beside
         self._state = LiveState(watched)
         self._view: RunView | None = None
         self._cancelling = False
@@ -120,6 +122,7 @@ class LiveDisplay:
             "can_cancel": self._watched.cancel is not None,
             "cancelling": self._cancelling,
             "problem": self._problem,
+            "beside": self._beside,
         }
 
     def _draw(self) -> None:

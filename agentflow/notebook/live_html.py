@@ -22,7 +22,7 @@ _LAST_CHARS, _LAST_LINES = 800, 8  # of a text: nobody can scroll in what is dra
 
 def live_html(state: Mapping[str, Any]) -> str:
     """Return a snapshot of a run as a card."""
-    parts = [_title(state), _facts(state), _levels(state), _lines(state), _problem(state)]
+    parts = [_title(state), small(safe(state["beside"])), _facts(state), _levels(state), _lines(state), _problem(state)]
     return element("div", "".join(parts), style=CARD)
 
 

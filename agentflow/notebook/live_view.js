@@ -11,7 +11,7 @@ const STYLE = `
   --line: var(--jp-border-color1, var(--vscode-panel-border, GrayText));
   --text: var(--jp-ui-font-color1, var(--vscode-foreground, CanvasText));
   --quiet: color-mix(in srgb, var(--text) 76%, transparent);
-  --ground: var(--jp-layout-color1, var(--vscode-editor-background, Canvas));
+  --ground: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
   --track: color-mix(in srgb, var(--text) 14%, transparent);
   color: var(--text); background: var(--ground); max-width: 1060px; margin: 4px 0; padding: 14px 16px;
   box-sizing: border-box; border: 1px solid var(--line); border-radius: 10px; font-size: 13px; line-height: 1.5;
@@ -61,8 +61,8 @@ const STYLE = `
 .agentflow-live .line .track { margin: 4px 0 0 0; }
 .agentflow-live pre {
   margin: 6px 0 0 0; padding: 6px 10px; border-left: 3px solid var(--line); background: transparent; color: inherit;
-  font: 12px/1.5 var(--jp-code-font-family, ui-monospace, monospace); white-space: pre-wrap; overflow-wrap: anywhere;
-  max-height: 168px; overflow: auto;
+  font: 12px/1.5 var(--jp-code-font-family, ui-monospace, monospace); white-space: pre-wrap; word-break: normal;
+  overflow-wrap: anywhere; max-height: 168px; overflow: auto;
 }
 .agentflow-live .problem { border-left: 4px solid #b3261e; padding: 2px 0 2px 12px; margin: 10px 0 0 0; }
 .agentflow-live [hidden] { display: none !important; }
@@ -181,7 +181,7 @@ function render({ model, el }) {
   mark.setAttribute("aria-hidden", "true");
   const button = make(stop, "button", "", "Cancel"), how = make(stop, "span", "quiet");
   button.type = "button";
-  const facts = make(root, "div", "facts"), setBar = bar(root), counted = make(root, "div", "quiet");
+  const beside = make(root, "div", "quiet"), facts = make(root, "div", "facts"), setBar = bar(root), counted = make(root, "div", "quiet");
   const levels = make(root, "div", "levels"), lines = make(root, "div"), problem = make(root, "div", "problem");
   problem.setAttribute("role", "alert");
   const factParts = new Map(), levelParts = new Map(), lineParts = new Map();
@@ -234,6 +234,7 @@ function render({ model, el }) {
     say(button, cancelling ? "cancelling…" : "Cancel");
     button.hidden = !now.can_cancel || !isRunning;
     say(how, now.can_cancel || !isRunning ? "" : "to stop: the kernel's stop button ■, or I I");
+    say(beside, now.beside);
     facts.hidden = !now.facts.length;
     keyed(facts, factParts, now.facts.map(([key, value]) => ({ key, value })), buildFact);
     setBar(now.ended, now.counts.failed || 0, now.of, "steps");

@@ -159,6 +159,17 @@ def test_retries_waits_and_wide_maps_are_seen_while_they_happen(kernel: Kernel, 
     assert "<i>" not in while_it_ran
 
 
+def test_a_cell_that_is_run_again_says_that_its_first_run_goes_on(kernel: Kernel) -> None:
+    kernel.run(
+        "again = Workflow('again')\nasync def wait():\n    await asyncio.sleep(2)\n_ = again.add_step('w', wait)"
+    )
+    kernel.run("first = again.start()\ntime.sleep(0.2)")
+    pages = [message["content"]["data"]["text/html"] for message in kernel.messages("second = again.start()")
+             if message["msg_type"] == "display_data"]  # fmt: skip
+    assert f"Of this workflow {kernel.run('print(first.result.run_id)').strip()} goes on too" in pages[0]
+    kernel.run("first.cancel()\nsecond.cancel()")
+
+
 def test_many_runs_of_a_cell_end_as_a_line_each(kernel: Kernel) -> None:
     cards = shown(kernel, "for _ in range(5):\n    quick.run()")
     assert [len(card["text/html"]) > 2_000 for card in cards] == [True, True, True, False, False]
