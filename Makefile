@@ -65,7 +65,7 @@ bench: model  ## what the engine, the journal, jobs over rows and the local endp
 	@$(BIN)/python benchmarks/endpoint.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
-	@AGENTFLOW_HOME=$$(mktemp -d) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	@AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR notebooks/*.ipynb
 
 format: $(INSTALLED)  ## format the code

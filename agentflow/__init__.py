@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentflow.core.quoting.quote import Quote
     from agentflow.core.result import RunResult
     from agentflow.core.step import Step
+    from agentflow.core.watching import display
     from agentflow.core.workflow import Workflow
     from agentflow.models.bedrock_client import BedrockClient
     from agentflow.models.catalog import ModelType
@@ -68,6 +69,7 @@ _PUBLIC = {
     "recorded": "agentflow.batch.notebooks",
     "secret": "agentflow.batch.notebooks",
     "cache": "agentflow.core.history",
+    "display": "agentflow.core.watching",
     "get_run": "agentflow.core.history",
     "list_models": "agentflow.models.choice",
     "load_ipython_extension": "agentflow.notebook.magics",
@@ -105,6 +107,7 @@ __all__ = [
     "budget",
     "cache",
     "completed",
+    "display",
     "get_run",
     "list_models",
     "load_ipython_extension",
@@ -134,6 +137,8 @@ ports.connect(
     interrupted_lines="agentflow.views.errors:interrupted_lines",
     run_text="agentflow.views.text:run_text",
     run_html="agentflow.views.html:run_html",
+    run_display="agentflow.notebook.display:run_display",
+    going_on_html="agentflow.notebook.live_html:going_on_html",
     backtest_frame="agentflow.views.frames:backtest_frame",
     backtest_text="agentflow.views.backtest:backtest_text",
     backtest_html="agentflow.views.backtest:backtest_html",

@@ -11,13 +11,14 @@ import asyncio
 import heapq
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from agentflow.core.budget import Budget
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.errors import AgentFlowError, ItemsFailedError, StepError, WorkflowError, WorkflowTimeoutError
 from agentflow.core.events import (
@@ -32,11 +33,13 @@ from agentflow.core.events import (
 from agentflow.core.journal import ITEMS
 from agentflow.core.outputs import NotKept, Stored, gathered
 from agentflow.core.plan import Binding, Plan, PlannedStep
+from agentflow.core.printing import begin_capture, end_capture
 from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepStatus
 from agentflow.core.step_run import FAILED, REFUSED, StepRunner, as_items
 from agentflow.core.template import look_up
+from agentflow.core.watching import Display
 from agentflow.utils.threads import function_pool
 
 GRACE_SECONDS = 0.25  # how long a stopped step may take to clean up; after that nobody waits for it
@@ -86,6 +89,7 @@ class Run:
         self._plan = plan
         self._config = config
         self.inputs = inputs
+        self.display: Display | None = None
         self._recording = recording
         self._waiting = waiting or nullcontext()
         self._begin = begin
@@ -114,6 +118,21 @@ class Run:
         self._own_error: BaseException | None = None
         self._end_of_wait: asyncio.Future[None] | None = None
 
+    @property
+    def plan(self) -> Plan:
+        """What it runs."""
+        return self._plan
+
+    @property
+    def budgets(self) -> Sequence[Budget]:
+        """What limits its money."""
+        return self._recording.budgets
+
+    def read_along(self, display: Display) -> None:
+        """Have a display read the run; before it begins."""
+        self.display = display
+        self._recording.read_along(display)
+
     async def execute(self) -> RunResult:
         """Run all steps.
 
@@ -127,9 +146,11 @@ class Run:
         if self._begin is not None:
             await self._begin()
         self._runner.emit = self._recording.direct_emit()
+        begin_capture()
         try:
             return await self._execute()
         finally:
+            end_capture()
             self._recording.close()
 
     async def _execute(self) -> RunResult:

@@ -105,6 +105,15 @@ class ToolCalled:
 
 
 @dataclass(slots=True)
+class StepPrinted:
+    """What a step, or an item of it, has printed, as far as that is kept; it comes when the step ends."""
+
+    step_id: str
+    text: str
+    item: int | None = None
+
+
+@dataclass(slots=True)
 class TextDelta:
     """A piece of an answer, while it comes. Only those who ask for it are given it, and no record of a run has it.
 
@@ -186,6 +195,7 @@ Event = (
     | CallFinished
     | ReplyRejected
     | ToolCalled
+    | StepPrinted
     | TextDelta
     | StepFinished
     | StepFailed
@@ -198,12 +208,13 @@ Event = (
 
 @dataclass(slots=True)
 class StepScope:
-    """Whose step the current code runs in, the record of its run, and the time that the step may take."""
+    """Whose step the current code runs in, the record of its run, the time that it may take, whether it printed."""
 
     step_id: str
     item: int | None
     run: Recording
     limit: TimeLimit | None = None
+    has_printed: bool = False
 
 
 current_step: ContextVar[StepScope | None] = ContextVar("agentflow_current_step", default=None)

@@ -15,9 +15,11 @@ from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
 
+from agentflow.core import ports
 from agentflow.core.errors import DefinitionError, RunInterrupted, mark_interrupted
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.result import RunResult
+from agentflow.core.watching import Display
 from agentflow.utils.threads import give_place_back
 
 WAIT_SECONDS = 0.2  # a wait without an end cannot be interrupted on Windows
@@ -35,7 +37,10 @@ class RunHandle:
     Attributes
     ----------
     result : what is known so far; it changes while the run goes on.
+    display : shows the run while it goes on; None where nothing does.
     """
+
+    display: Display | None = None
 
     def __init__(self, execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> None:
         self.result = result
@@ -153,14 +158,10 @@ class RunHandle:
         return repr(self.result)
 
     def _repr_html_(self) -> str:
+        if self.display is not None and self.display.is_on_page and not self.done:
+            html: str = ports.load("going_on_html")(self.result)
+            return html
         return self.result._repr_html_()
-
-
-def start(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunHandle:
-    """Run a coroutine on AgentFlow's own loop, in the background; parameters as for `run`."""
-    handle = RunHandle(execute, result)
-    handle.begin()
-    return handle
 
 
 def run(execute: Callable[[], Coroutine[Any, Any, RunResult]], result: RunResult) -> RunResult:

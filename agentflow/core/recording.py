@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentflow.core.budget import Budget
 from agentflow.core.errors import CassetteError
@@ -24,6 +24,9 @@ from agentflow.core.model import Reply, Request, ToolCall, ToolUse
 from agentflow.core.places import Place, all_rows, inner_prefix
 from agentflow.core.result import RunResult
 from agentflow.core.reuse import Reuse
+
+if TYPE_CHECKING:
+    from agentflow.core.watching import Display
 
 Answers = dict[Place, list[tuple[str, Reply]]]
 ToolCalls = dict[Place, list[ToolCall]]
@@ -61,9 +64,18 @@ class Recording:
         self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
         self.tool_calls: ToolCalls = parent.run.tool_calls if parent else _tool_calls(past, again) if past else {}
         self.wants_deltas: bool = parent.run.wants_deltas if parent else bool(delta_taps)
-        self._taps = taps
-        self._delta_taps = delta_taps
+        self._taps = list(taps)
+        self._delta_taps = list(delta_taps)
         self.parent = parent
+        self.is_on_page: bool = parent.run.is_on_page if parent else False
+
+    def read_along(self, display: Display) -> None:
+        """Have a display read the run; before its first event."""
+        self._taps.append(display.take)
+        self.is_on_page = display.is_on_page
+        if display.wants_deltas:
+            self._delta_taps.append(display.take)
+            self.wants_deltas = True
 
     def emit(self, event: Event, encoded: Encoded | None = None) -> None:
         """Put an event into the run's stream. Any thread may call it.

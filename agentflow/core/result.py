@@ -24,6 +24,7 @@ from agentflow.core.events import (
     StepFailed,
     StepFinished,
     StepMapped,
+    StepPrinted,
     StepSkipped,
     StepStarted,
     TextDelta,
@@ -113,7 +114,7 @@ class RunResult(ShownResult):
     def _step_started(self, event: StepStarted) -> None:
         row = self.rows[event.step_id] if event.item is None else self.row(event.step_id, event.item)
         row.status = StepStatus.RUNNING
-        row.error = None
+        row.error, row.printed = None, ""
         row.started_ms = (event.at - self._started) * 1000
 
     def _step_finished(self, event: StepFinished) -> None:
@@ -154,6 +155,9 @@ class RunResult(ShownResult):
         row = self.row(event.step_id, event.item)
         with _adding:
             row.own_tool_calls += (event.call,)
+
+    def _step_printed(self, event: StepPrinted) -> None:
+        self.row(event.step_id, event.item).printed = event.text
 
     def _text_delta(self, event: TextDelta) -> None:
         """Do nothing: the reply will have the whole text."""
@@ -286,6 +290,7 @@ class RunResult(ShownResult):
             "stop_reason": last.stop_reason if last else None,
             "error": message_of(row.error) if row.error else None,
             "error_type": type_name_of(row.error) if row.error else None,
+            "printed": row.printed or None,
             "output": row.output,
         }
 
@@ -344,6 +349,7 @@ _APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {
     CallFinished: RunResult._call_finished,
     ReplyRejected: RunResult._reply_rejected,
     ToolCalled: RunResult._tool_called,
+    StepPrinted: RunResult._step_printed,
     TextDelta: RunResult._text_delta,
     StepFailed: RunResult._step_failed,
     StepSkipped: RunResult._step_skipped,

@@ -40,7 +40,8 @@ class StepRow:
     the tools that its models had called. A step that calls no model has none of them, and no costs and tokens.
     `own_pending` are requests that were sent and have not come back, with the most that each can cost.
     `items` are the rows of a mapped step's items, None for other steps; `inner` is the run of a step that is a workflow
-    itself. `reason` says why a step was skipped, or stopped. `why` is a word for why it ran or did not
+    itself. `printed` is what the step's code has printed, at most 64 kB of it. `reason` says why a step was skipped, or
+    stopped. `why` is a word for why it ran or did not
     (`core/explaining/explain.py`), empty while the run goes on and where nobody knows; views have it filled in by
     `RunResult.tell_why`.
     """
@@ -62,6 +63,7 @@ class StepRow:
     items: list[StepRow] | None = None
     inner: RunResult | None = None
     why: str = ""
+    printed: str = ""
 
     @property
     def output(self) -> Any:

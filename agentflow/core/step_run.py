@@ -9,7 +9,16 @@ from functools import partial
 from typing import Any
 
 from agentflow.core.errors import BudgetExceeded, InputError
-from agentflow.core.events import Event, StepCancelled, StepFailed, StepFinished, StepScope, StepStarted, current_step
+from agentflow.core.events import (
+    Event,
+    StepCancelled,
+    StepFailed,
+    StepFinished,
+    StepPrinted,
+    StepScope,
+    StepStarted,
+    current_step,
+)
 from agentflow.core.journal import Encoded, RunJournal
 from agentflow.core.outputs import Stored
 from agentflow.core.plan import PlannedStep
@@ -43,16 +52,21 @@ class StepRunner:
         """Run a step, or an item of it, and return its output; `FAILED` where it raised, `REFUSED` for the budget."""
         step_id = step.step_id
         limit = None if step.timeout_seconds is None else TimeLimit(step.timeout_seconds)
-        current_step.set(StepScope(step_id, item, self._recording, limit))
+        scope = StepScope(step_id, item, self._recording, limit)
+        current_step.set(scope)
         self.emit(StepStarted(step_id, time.perf_counter(), item))
         try:
             run = step.agent.run(values)
             output = await (run if limit is None else limit.wait_for(run))
+            if scope.has_printed:
+                self._tell_printed(scope)
             if self._recording.journal is not None:
                 return await self._keep(self._recording.journal, step_id, item, output)
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a step raises fails the step, and never ends the loop
+            if scope.has_printed:
+                self._tell_printed(scope)
             if isinstance(error, BudgetExceeded):
                 self.refused = self.refused or error
                 self.emit(StepCancelled(step_id, time.perf_counter(), item, "the budget does not cover its next call"))
@@ -67,6 +81,12 @@ class StepRunner:
             raise asyncio.CancelledError  # it took longer to stop than anybody waited
         self.emit(StepFinished(step_id, output, time.perf_counter(), item))
         return output
+
+    def _tell_printed(self, scope: StepScope) -> None:
+        """Write down what a step has printed, once."""
+        scope.has_printed = False
+        printed = self._recording.result.row(scope.step_id, scope.item).printed
+        self.emit(StepPrinted(scope.step_id, printed, scope.item))
 
     def fail(self, step_id: str, item: int | None, error: BaseException) -> None:
         """Write a failure down."""

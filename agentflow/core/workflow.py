@@ -36,6 +36,7 @@ from agentflow.core.reuse import open_reuse
 from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
+from agentflow.core.watching import mode_of_environment, nobody_looks, watch
 from agentflow.utils.env import setting
 from agentflow.utils.threads import function_pool
 
@@ -89,6 +90,7 @@ class Workflow:
         self._own_taps: list[Tap] = []
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
+        self._display_mode = mode_of_environment()
 
     def add_step(
         self,
@@ -333,6 +335,9 @@ class Workflow:
         except BudgetExceeded as error:
             error.foretell(await function_pool().run(partial(self._forecast, run.inputs)))
             raise
+        finally:
+            if run.display is not None:
+                run.display.end()
 
     def _forecast(self, inputs: Mapping[str, Any]) -> str:
         """Return what a whole run is likely to cost, in a sentence; nothing where nobody knows."""
@@ -344,14 +349,20 @@ class Workflow:
             return ""
         return "" if likely_usd is None else f"All of it is likely to cost ${dollars(likely_usd)}."
 
-    async def _run_here(self, run: Run) -> RunResult:
+    async def _run_here(self, run: Run, *, is_shown: bool = True) -> RunResult:
         """Run on the caller's loop, where signals reach the run."""
+        if is_shown and not nobody_looks(self._display_mode) and (task := asyncio.current_task()) is not None:
+            cancel = partial(task.get_loop().call_soon_threadsafe, task.cancel)
+            watch(run, "execute", cancel, mode=self._display_mode)
         try:
             return await (self._execute(run) if self._most_active is None else self._admitted(run))
         except asyncio.CancelledError as error:
             exit_if_terminated()
             mark_interrupted(error, run.result)
             raise
+        finally:
+            if run.display is not None:
+                run.display.close()
 
     async def execute(self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any) -> RunResult:
         """Run the workflow on the caller's event loop.
@@ -391,7 +402,12 @@ class Workflow:
             Ctrl-C or the kernel's stop button; its `result` has everything that was finished.
         """
         run = self._prepare(inputs, fresh=fresh, samples=samples)
-        return portal.run(partial(self._admitted, run), run.result)
+        display = watch(run, "run", mode=self._display_mode)
+        try:
+            return portal.run(partial(self._admitted, run), run.result)
+        finally:
+            if display is not None:
+                display.close()
 
     def start(self, /, *, fresh: bool = False, samples: int | None = None, **inputs: Any) -> RunHandle:
         """Start a run in the background and return at once; parameters as `execute`.
@@ -408,7 +424,10 @@ class Workflow:
             The workflow or the inputs are wrong; nothing was called.
         """
         run = self._prepare(inputs, fresh=fresh, samples=samples)
-        return portal.start(partial(self._admitted, run), run.result)
+        handle = RunHandle(partial(self._admitted, run), run.result)
+        handle.display = watch(run, "start", handle.cancel, mode=self._display_mode)
+        handle.begin()
+        return handle
 
     def map(
         self,
@@ -500,7 +519,7 @@ class Workflow:
             loop.call_soon_threadsafe(events.put_nowait, event)  # a step's own thread may call a model
 
         run = self._prepare(inputs, tap, deltas=deltas, fresh=fresh, samples=samples)
-        running = asyncio.create_task(self._run_here(run))
+        running = asyncio.create_task(self._run_here(run, is_shown=False))
         running.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:

@@ -14,6 +14,7 @@ from agentflow.models import converse
 from agentflow.models.call import Answered, Call
 from agentflow.models.catalog import GLOBAL, ModelType, load_catalog
 from agentflow.models.counting import count_tokens
+from agentflow.models.faults import code_of
 from agentflow.models.limiting.quotas import Quota
 from agentflow.models.limiting.report import QuotaReport, quota_report
 from agentflow.models.route import Route, account_of, lane_of
@@ -238,8 +239,6 @@ class BedrockClient:
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request; what `invoke` does, for a `Request`. It is streamed where the run's readers want that."""
         call = Call(self._route, model, request)
-        if call.scope and call.scope.run.wants_deltas:
-            return await call.run(streaming(call, self.stream_idle_seconds))
 
         def send(client: Any, arguments: dict[str, Any]) -> Answered:
             response = client.converse(**arguments)
@@ -247,7 +246,19 @@ class BedrockClient:
                 raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
             return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
-        return await call.run(send)
+        if not (call.scope and call.scope.run.wants_deltas):
+            return await call.run(send)
+        stream = streaming(call, self.stream_idle_seconds)
+
+        def send_watched(client: Any, arguments: dict[str, Any]) -> Answered:
+            try:
+                return stream(client, arguments)
+            except Exception as error:
+                if code_of(error) != "AccessDeniedException":
+                    raise
+                return send(client, arguments)  # who may ask but not stream is watched without the text that comes
+
+        return await call.run(send_watched)
 
     def stream(
         self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]

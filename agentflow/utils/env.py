@@ -29,6 +29,9 @@ VARIABLES: Mapping[str, Variable] = {
     "AGENTFLOW_HOME": Variable(".agentflow", "folder of the store: every run, what it was asked and answered"),
     "AGENTFLOW_RETENTION_DAYS": Variable(None, "days after which ended runs are deleted from the store"),
     "AGENTFLOW_CACHE": Variable("0", "1 gives answers again that were paid for before; a path: from that file"),
+    "AGENTFLOW_DISPLAY": Variable(
+        "auto", "how runs are shown while they go on: auto, widget, html, log or off; see `agentflow.display`"
+    ),
     "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
     "AGENTFLOW_MAX_RETRIES": Variable(
         "3", "retries of a failed model call, beyond its first attempt; waiting for a quota is none"
@@ -113,6 +116,27 @@ def setting(name: str) -> Setting:
 def environment_value(name: str) -> str | None:
     """Return a variable that the user names, as the secret of a notebook; None where it is not set."""
     return os.environ.get(name)
+
+
+def in_jupyter_session() -> bool:
+    """Return whether a Jupyter server has started this process as the kernel of a notebook that is open in it.
+
+    A program that a cell has started, such as papermill, hands the server's sign down to kernels of its own.
+    """
+    session = os.environ.get("JPY_SESSION_NAME")
+    return bool(session) and _parent_value("JPY_SESSION_NAME") != session
+
+
+@lru_cache(maxsize=4)
+def _parent_value(name: str) -> str | None:
+    """Return a variable of the process that has started this one; None where that cannot be known."""
+    import psutil
+
+    try:
+        value: str | None = psutil.Process(os.getppid()).environ().get(name)
+    except (psutil.Error, OSError):
+        return None
+    return value
 
 
 def bedrock_key_is_set() -> bool:

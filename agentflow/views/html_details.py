@@ -86,7 +86,7 @@ def _details(result: RunResult, around: _Around) -> str:
 
 
 def _has_details(row: StepRow) -> bool:
-    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error or _printed(row))
+    return row.status is StepStatus.OK or bool(row.attempts or row.replies or row.error or row.printed)
 
 
 def _shown_items(row: StepRow) -> Sequence[StepRow]:
@@ -110,7 +110,7 @@ def _item(item: StepRow, around: _Around, *, is_whole: bool) -> str:
     told = explain(item.error)[0] if item.error else output_preview(item, _PREVIEW_CHARS)
     shown = element("span", safe(one_line(told, _ITEM_CHARS) if item.status is not StepStatus.CANCELLED else ""))
     line = f"{name} &nbsp;{shown}"
-    has_more = around.sent.get(around.place(item)) or item.inner or _printed(item)
+    has_more = around.sent.get(around.place(item)) or item.inner or item.printed
     inside = "".join(_inside(item, around)) if has_more and is_whole else _open(item, around)
     if not inside:
         return element("div", line, style="margin:2px 0;overflow-wrap:break-word")
@@ -211,13 +211,8 @@ def _rejected(row: StepRow) -> str:
     return "".join(cut_text(reply.text, _REJECTED_CHARS, "answer that was not used") for reply in row.rejected[:3])
 
 
-def _printed(row: StepRow) -> str:
-    return str(getattr(row, "printed", "") or "")
-
-
 def _printout(row: StepRow) -> str:
-    text = _printed(row)
-    return cut_text(text, _PRINTED_CHARS, "printed") if text else ""
+    return cut_text(row.printed, _PRINTED_CHARS, "printed") if row.printed else ""
 
 
 def _calls(row: StepRow) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from agentflow import RunResult, Workflow
+import pytest
+
+from agentflow import AgentConfig, RunResult, SimpleAgent, Workflow
 from agentflow.core.events import Event, RunFinished, RunStarted
+from tests.endpoint import Endpoint
 
 
 def workflow(steps: int = 3) -> Workflow:
@@ -79,3 +82,14 @@ def test_a_reader_that_was_removed_sees_nothing_more() -> None:
     made.remove_reader(reader)
     made.run()
     assert seen == []
+
+
+def test_who_may_not_stream_is_answered_all_the_same(scripted: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", scripted.url)
+    denied = {"fault": "error", "code": "AccessDeniedException", "status": 403, "message": "not authorized"}
+    scripted.faults({**denied, "operation": "ConverseStream"})
+    workflow = Workflow("watched")
+    workflow.add_step("ask", SimpleAgent(AgentConfig(name="ask", model_type="haiku"), prompt_template="Say it"))
+    workflow.add_reader(lambda _event, _result: None, deltas=True)
+    result = workflow.run()
+    assert (result.status, result.attempts) == ("ok", 1)

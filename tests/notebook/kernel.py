@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,12 +28,8 @@ class Kernel:
         tracebacks: bool = False,
     ) -> str:
         """Run a cell and return its output, with an error's name or traceback. May interrupt it on a printed word."""
-        message_id = self.client.execute(code)
         output = ""
-        while True:
-            message: dict[str, Any] = self.client.get_iopub_msg(timeout=30)
-            if message["parent_header"].get("msg_id") != message_id:
-                continue
+        for message in self.messages(code):
             content = message["content"]
             match message["msg_type"]:
                 case "stream":
@@ -45,15 +42,25 @@ class Kernel:
                     output += content["data"]["text/plain"]
                 case "error":
                     output += "\n".join(content["traceback"]) if tracebacks else content["ename"]
-                case "status" if content["execution_state"] == "idle":
-                    return output
+        return output
+
+    def messages(self, code: str) -> Iterator[dict[str, Any]]:
+        """Run a cell and return what it sends, until its end."""
+        message_id = self.client.execute(code)
+        while True:
+            message: dict[str, Any] = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                return
+            yield message
 
 
 @contextmanager
-def running_kernel() -> Iterator[Kernel]:
+def running_kernel(**environment: str) -> Iterator[Kernel]:
     """Run a kernel until the end of the block."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel()
+    manager.start_kernel(env={**os.environ, **environment})
     kernel = Kernel(manager)
     try:
         yield kernel

@@ -40,7 +40,7 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    with running_kernel() as kernel:
+    with running_kernel(AGENTFLOW_DISPLAY="off") as kernel:
         yield kernel
 
 

@@ -19,7 +19,7 @@ workflow.add_step("b", lambda a: a + 1)
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    with running_kernel() as kernel:
+    with running_kernel(AGENTFLOW_DISPLAY="off") as kernel:
         yield kernel
 
 
