@@ -114,12 +114,10 @@ def test_a_first_token_is_marked_on_the_bar_and_told() -> None:
     assert "first token 312 ms" in Page(html).text
 
 
-def test_what_a_step_printed_is_shown_where_a_row_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentflow.views import html_details
-
-    monkeypatch.setattr(html_details, "_printed", lambda row: f"line 1\n{HOSTILE}" if row.step == "load" else "")
-    page = Page(run_html(runs.finished()))
-    assert f"line 1\n{HOSTILE}" in page.text
+def test_what_a_step_printed_is_shown() -> None:
+    result = runs.finished()
+    result.rows["load"].printed = f"line 1\n{HOSTILE}"
+    assert f"line 1\n{HOSTILE}" in Page(run_html(result)).text
 
 
 def test_a_huge_input_is_shown_by_its_start_and_its_size(scripted: Endpoint, tmp_path: Path) -> None:
