@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from agentflow.models.catalog import ModelType
     from agentflow.models.choice import list_models, select_model
     from agentflow.models.limiting.quotas import Quota
-    from agentflow.notebook.magics import load_ipython_extension
+    from agentflow.notebook.extension import load_ipython_extension, unload_ipython_extension
+    from agentflow.notebook.open_run import open_run
 
 __version__ = "0.1.0"
 
@@ -72,12 +73,14 @@ _PUBLIC = {
     "display": "agentflow.core.watching",
     "get_run": "agentflow.core.history",
     "list_models": "agentflow.models.choice",
-    "load_ipython_extension": "agentflow.notebook.magics",
+    "load_ipython_extension": "agentflow.notebook.extension",
+    "open_run": "agentflow.notebook.open_run",
     "prune_cache": "agentflow.core.history",
     "prune_runs": "agentflow.core.history",
     "resume": "agentflow.core.history",
     "runs": "agentflow.core.history",
     "select_model": "agentflow.models.choice",
+    "unload_ipython_extension": "agentflow.notebook.extension",
 }
 
 __all__ = [
@@ -111,6 +114,7 @@ __all__ = [
     "get_run",
     "list_models",
     "load_ipython_extension",
+    "open_run",
     "prune_cache",
     "prune_runs",
     "record",
@@ -119,6 +123,7 @@ __all__ = [
     "runs",
     "secret",
     "select_model",
+    "unload_ipython_extension",
 ]
 
 ports.connect(

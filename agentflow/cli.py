@@ -82,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     batch.set_defaults(command=_batch)
 
+    opening = commands.add_parser("open", help="a notebook that holds a step of a past run as a cell, with its values")
+    opening.add_argument("run", metavar="RUN", help="the id of a run, as agentflow.runs() lists it, or last")
+    opening.add_argument("--step", metavar="STEP", help="default: the prompt that failed, else the last one")
+    opening.add_argument(
+        "--item", type=int, metavar="N", help="of a mapped step; default: the first that failed, else 0"
+    )
+    opening.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: RUN-STEP.ipynb in this folder")
+    opening.set_defaults(command=_open)
+
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -133,6 +142,13 @@ def _batch(options: argparse.Namespace) -> int:
     outcome, _ = run_job(Workflow.from_yaml(options.workflow), options.input, wanted)
     print(outcome.sentence(options.out))
     return outcome.exit_code
+
+
+def _open(options: argparse.Namespace) -> int:
+    from agentflow.notebook.open_run import open_run
+
+    print(open_run(options.run, options.step, options.item, options.out))
+    return 0
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 from agentflow.core.errors import BudgetExceeded, DefinitionError, UnknownPriceError
 from agentflow.core.result import RunResult
+from agentflow.core.surroundings import surroundings
 
 _changed = threading.Condition()  # one for all budgets, since a request may count against several
 
@@ -155,8 +156,8 @@ _in_force: ContextVar[tuple[Budget, ...]] = ContextVar("agentflow_budgets", defa
 
 
 def budgets_in_force() -> tuple[Budget, ...]:
-    """Return the budgets of the `with budget(...)` blocks around the current code."""
-    return _in_force.get()
+    """Return the budgets of the `with budget(...)` blocks around the current code, and that of the surroundings."""
+    return _in_force.get() if surroundings.budget is None else (surroundings.budget, *_in_force.get())
 
 
 @contextmanager

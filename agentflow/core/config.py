@@ -15,6 +15,7 @@ from agentflow.core.content import CacheTime
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.model import DEFAULT_MAX_TOKENS, Guardrail, Latency, ServiceTier
 from agentflow.core.output_types import from_short_form, is_output_type
+from agentflow.core.surroundings import surroundings
 from agentflow.core.tools import as_tools
 from agentflow.utils.env import setting
 
@@ -48,7 +49,10 @@ def _sentence(config: type[BaseModel], problem: ErrorDetails) -> str:
 
 def _cache_setting() -> bool | str:
     """Return what `AGENTFLOW_CACHE` says: 1 or 0, or what `WorkflowConfig(cache=...)` takes."""
-    value = setting("AGENTFLOW_CACHE").value or "0"
+    found = setting("AGENTFLOW_CACHE")
+    if found.source == "default" and surroundings.reuses_answers:
+        return True
+    value = found.value or "0"
     return {"1": True, "true": True, "0": False, "false": False}.get(value.lower(), value)
 
 
@@ -65,7 +69,8 @@ class WorkflowConfig(_Config):
     journal : whether the run is written to the store as it happens, so that it can be looked at and resumed later.
     cache : True gives an answer again that was paid for before, where the very same request is made; a path does so
         from a file of recorded answers, which it records the missing ones into; ``replay:PATH`` from such a file
-        alone, and nothing is sent. Default `AGENTFLOW_CACHE`, else False. A workflow that is a step does as the
+        alone, and nothing is sent. Default `AGENTFLOW_CACHE`, else True in a kernel
+        that has the extension loaded, else False. A workflow that is a step does as the
         outer one.
     budget_usd : the most that a run may cost, its resumes included, at Bedrock's list price: a call that could pass it
         is not sent, and the run ends with `BudgetExceeded`. None is no limit.

@@ -106,6 +106,7 @@ def overview(workflow: Workflow, /, **inputs: Any) -> Overview:
     **inputs : of the next run, as far as they are known; the others are those of the last run.
     """
     steps, config = workflow.steps, workflow.config
+    inputs = workflow.with_looked_up(inputs)
     problems = _problems(workflow)
     past = last_run(workflow)
     known = dict(past.inputs) if past else {}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from agentflow.core.errors import message_of, type_name_of
+from agentflow.core.errors import InputError, message_of, type_name_of
 from agentflow.core.events import (
     AttemptFinished,
     AttemptStarted,
@@ -312,6 +312,24 @@ class RunResult(ShownResult):
         from agentflow.core.explaining.explain import explain
 
         return explain(self, step, item)
+
+    def step_inputs(self, step: str, item: int | None = None) -> dict[str, Any]:
+        """Return what a step, or one item of it, was given, by parameter; parameters as for `explain`.
+
+        A `NotKept`, which says why, stands for a value that the journal does not have.
+
+        Raises
+        ------
+        InputError
+            The run has no such step or item.
+        JournalError
+            The journal cannot be read.
+        """
+        from agentflow.core.explaining.resolved_inputs import resolved_inputs
+
+        if self._evidence is None:
+            raise InputError("Nothing is known of this run's inputs.", fix="Take the run from agentflow.get_run(...).")
+        return resolved_inputs(self._evidence.past_run(self), step, item)
 
     def tell_why(self) -> None:
         """Fill in `why` in all rows of a run that has ended, once; the journal is read for it. Never raises."""

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core.nested import RowAgent
+from agentflow.core.surroundings import untold
 
 if TYPE_CHECKING:
     from agentflow.core.engine import Run
@@ -37,7 +38,8 @@ def over_rows(
     from agentflow.core.workflow import Workflow
 
     config = workflow.config.model_copy(update={"name": name, "enable_parallel": True, **settings})
-    around = Workflow(config)
+    with untold():
+        around = Workflow(config)
     around.add_step(step_id, RowAgent(workflow, within=around, gate=gate), map_over="row")
     if with_readers:
         around._readers, around._delta_readers = workflow._readers, workflow._delta_readers

@@ -106,6 +106,21 @@ def as_content(pieces: Iterable[Any]) -> Content:
     return (*content, text) if text.strip() else tuple(content)
 
 
+def literal_text(text: str, known: Iterable[str]) -> str:
+    """Return the template of a text in which only known names are placeholders, and all other braces are text.
+
+    >>> Template(literal_text("a {name} and {{x}}, {n}", ["n"])).render({"n": 1})
+    'a {name} and {{x}}, 1'
+    """
+    names = set(known)
+
+    def kept(match: re.Match[str]) -> str:
+        name = parse_reference(match[1] or match[2])[0]
+        return match[0] if name in names else f"{{{match[0]}}}"
+
+    return _PLACEHOLDER.sub(kept, text)
+
+
 def _parse(text: str) -> list[str | Path]:
     pieces: list[str | Path] = []
     end = 0

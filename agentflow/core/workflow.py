@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from agentflow.core.budget import Budget, budgets_in_force, dollars, spent_of
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.definition.workflows import definition_json, from_yaml, to_yaml
 from agentflow.core.engine import Run
-from agentflow.core.errors import AgentFlowError, BudgetExceeded, DefinitionError, InputError, mark_interrupted
+from agentflow.core.errors import AgentFlowError, BudgetExceeded, DefinitionError, InputError, mark_interrupted, nearest
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
 from agentflow.core.explaining.evidence import IN_JOURNAL, InMemory
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
@@ -37,6 +38,7 @@ from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
 from agentflow.core.watching import mode_of_environment, nobody_looks, watch
+from agentflow.core.surroundings import surroundings, tell_of
 from agentflow.utils.env import setting
 from agentflow.utils.threads import function_pool
 
@@ -91,6 +93,8 @@ class Workflow:
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
         self._display_mode = mode_of_environment()
+        self._looked_up: Mapping[str, Callable[[], Any]] = {}
+        tell_of(self)
 
     def add_step(
         self,
@@ -155,6 +159,20 @@ class Workflow:
         self._plan = None
         self._version += 1
         return step
+
+    def remove_step(self, step_id: str) -> None:
+        """Take a step out; steps that use its output take an input of the run of that name instead.
+
+        Raises
+        ------
+        DefinitionError
+            There is no such step.
+        """
+        if step_id not in self.steps:
+            raise DefinitionError(f"There is no step {step_id!r}{nearest(step_id, self.steps)}.")
+        del self.steps[step_id]
+        self._plan = None
+        self._version += 1
 
     def add_reader(self, reader: Reader, *, deltas: bool = False) -> None:
         """Have every event of this workflow's runs given to a reader, as `reader(event, result)`.
@@ -243,7 +261,7 @@ class Workflow:
         DefinitionError, InputError
             The workflow or the inputs are wrong, or there are no rows.
         """
-        return make_quote(self, as_rows(self.plan, rows, inputs))
+        return make_quote(self, as_rows(self.plan, rows, self.with_looked_up(inputs) if rows is None else inputs))
 
     def _prepare(
         self,
@@ -261,7 +279,8 @@ class Workflow:
         tap : is given every event beside the readers; where `deltas` says so, the text of answers while it comes too.
         """
         plan = self.plan
-        plan.check_inputs(inputs)
+        inputs = self.with_looked_up(inputs)
+        self._check_inputs(plan, inputs)
         if samples is not None:
             return self._sampled(inputs, tap, samples, deltas=deltas)
         own = [tap] if tap else []
@@ -277,6 +296,41 @@ class Workflow:
         before, self.last_result = self.last_result, run.result
         run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
+
+    def look_up_inputs(self, sources: Mapping[str, Callable[[], Any]]) -> None:
+        """Have inputs that a run is not given looked up when it starts; replaces what was said before.
+
+        Parameters
+        ----------
+        sources : each returns the value of an input, or raises a `LookupError` where there is none.
+        """
+        self._looked_up = dict(sources)
+
+    @property
+    def looked_up(self) -> Mapping[str, Callable[[], Any]]:
+        """The inputs that are looked up where a run is not given them."""
+        return self._looked_up
+
+    def with_looked_up(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs of a run, with those that are looked up."""
+        found = dict(inputs)
+        for name, look_up in self._looked_up.items():
+            if name not in found and name in self.inputs:
+                with suppress(LookupError):
+                    found[name] = look_up()
+        return found
+
+    def _check_inputs(self, plan: Plan, inputs: Mapping[str, Any]) -> None:
+        """Check the inputs of a run; the surroundings may know what to do about one that is missing."""
+        try:
+            plan.check_inputs(inputs)
+        except InputError as error:
+            missing = [name for name, users in plan.run_inputs.items() if users and name not in inputs]
+            hint = surroundings.input_hint
+            hints = [told for name in missing if hint is not None and (told := hint(self, name))]
+            if not hints:
+                raise
+            raise InputError(error.what, fix=" ".join(hints)) from None
 
     def _sampled(self, inputs: Mapping[str, Any], tap: Tap | None, samples: int, *, deltas: bool) -> Run:
         """Return a run that has several runs of this workflow as the items of its one step."""
@@ -634,6 +688,16 @@ class Workflow:
             Something cannot be written, such as a function that has no import path; `problems` lists all of it.
         """
         return to_yaml(self, path)
+
+    def to_code(self) -> str:
+        """Return Python code that builds the same workflow, also in another process; prompts are the same text.
+
+        Functions and classes of a notebook stand in it with their source, where Python still has that; what cannot be
+        written is named in a comment, and stands as a function that says so.
+        """
+        from agentflow.core.definition.code import to_code
+
+        return to_code(self)
 
     @classmethod
     def from_yaml(cls, source: Path | str, *, bedrock_client: Model | None = None) -> Workflow:

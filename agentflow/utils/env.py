@@ -157,6 +157,25 @@ def export(name: str, value: str) -> None:
     os.environ[name] = value
 
 
+def withdraw(name: str) -> None:
+    """Take a known variable out of the environment of this process; does nothing where it is not set."""
+    if name not in VARIABLES:
+        raise KeyError(name)
+    os.environ.pop(name, None)
+
+
+def aws_variable(name: str) -> str:
+    """Return a variable of AWS's own, empty where it is not set; whoever asks must not show its value."""
+    if not name.startswith("AWS_"):
+        raise KeyError(name)
+    return os.environ.get(name, "")
+
+
+def session_name() -> str | None:
+    """Return the notebook that a front end has opened this kernel for; JupyterLab says so, papermill does not."""
+    return os.environ.get("JPY_SESSION_NAME")
+
+
 def _dotenv() -> Mapping[str, str]:
     """Return the known names of `.env` in the current folder; an empty mapping where there is no such file."""
     path = Path.cwd() / ".env"

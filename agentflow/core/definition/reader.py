@@ -15,6 +15,7 @@ from agentflow.core.definition.import_path import import_object, is_import_path
 from agentflow.core.errors import DefinitionError, nearest
 from agentflow.core.model import Model
 from agentflow.core.step import Reference
+from agentflow.core.surroundings import untold
 from agentflow.core.template import parse_reference
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class DefinitionReader:
     def _nested(self, value: Any) -> Workflow | None:
         """Read a workflow that is a step: from its data, or from its file."""
         if not isinstance(value, str):
-            return self._at("its workflow").workflow(value)
+            with untold():
+                return self._at("its workflow").workflow(value)
         from agentflow.core.definition.yaml_text import load_source
 
         path = (self.files[-1].parent if self.files else Path()) / value
@@ -150,7 +152,8 @@ class DefinitionReader:
             return None
         inside = replace(self._at(str(path)), files=files)
         loaded = inside._try(lambda: load_source(path))
-        return loaded and inside.workflow(loaded[0])
+        with untold():
+            return loaded and inside.workflow(loaded[0])
 
     def _wiring(self, name: str, value: Any, step_ids: Collection[str]) -> Any:
         match name:

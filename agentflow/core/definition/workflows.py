@@ -28,6 +28,7 @@ from agentflow.core.errors import DefinitionError
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
 from agentflow.core.step import Reference, Step
+from agentflow.core.surroundings import untold
 
 if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
@@ -82,8 +83,9 @@ def definition_json(workflow: Workflow) -> str | None:
 
 
 def from_definition_json(text: str) -> Workflow:
-    """Return the workflow that `definition_json` wrote; errors as for `from_dict`."""
-    return from_dict(json.loads(text))
+    """Return the workflow that `definition_json` wrote; errors as for `from_dict`. The surroundings are not told."""
+    with untold():
+        return from_dict(json.loads(text))
 
 
 def agent_config_to_yaml(config: AgentConfig, path: Path | str | None = None) -> str:
