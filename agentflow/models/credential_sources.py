@@ -86,6 +86,6 @@ def _has_token(session: str) -> bool:
         token = json.loads((Path("~/.aws/sso/cache").expanduser() / f"{name}.json").read_text(encoding="utf-8"))
         if token.get("refreshToken"):
             return True
-        return datetime.fromisoformat(token["expiresAt"].replace("Z", "+00:00")) > datetime.now(UTC)
+        return datetime.fromisoformat(token["expiresAt"]) > datetime.now(UTC)
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False

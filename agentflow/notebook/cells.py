@@ -53,10 +53,11 @@ class Cells:
     def end(self, result: Any) -> None:
         """Take in that a cell has ended: IPython's `post_run_cell`."""
         running, self._running = self._running, None
-        if running and running.cell.cell_id and getattr(result, "success", False):
-            self._steps.pop(running.cell.cell_id, None)
-            if running.steps:
-                self._steps[running.cell.cell_id] = running.steps
+        cell_id = running.cell.cell_id if running else None
+        if running is None or cell_id is None:
+            return
+        if running.steps or (cell_id in self._steps and getattr(result, "success", False)):
+            self._steps[cell_id] = running.steps  # a cell that failed before it made one is still the old one's
 
     def _deleted_ids(self, info: Any) -> Collection[str]:
         metadata = getattr(info, "cell_meta", None)
@@ -76,10 +77,13 @@ class Cells:
             self._running.steps.add(step)
 
     def body(self, magic: str, line: str, body: str) -> str:
-        """Return the body of a cell magic as it was written; IPython adds a line's end to that which it hands on."""
+        """Return the body of a cell magic as it was written.
+
+        IPython adds a line's end to that which it hands on, and takes away what looks like a prompt of Python's.
+        """
         first, _, rest = (self._running.code.lstrip("\n") if self._running else "").partition("\n")
         is_this_cell = first.startswith(magic) and first.removeprefix(magic).strip() == line.strip()
-        return rest if is_this_cell and rest.rstrip("\n") == body.rstrip("\n") else body
+        return rest if is_this_cell else body
 
     def why_gone(self, step: str, cell: Cell) -> str:
         """Return why no cell makes a step any more; empty where one does, or nobody knows."""
@@ -87,9 +91,9 @@ class Cells:
             return ""
         if cell.cell_id in self.deleted:
             return f"its cell [{cell.number}] was deleted"
-        makes = self._steps.get(cell.cell_id, set()) | (
-            self._running.steps | {step} if self._running and self._running.cell.cell_id == cell.cell_id else set()
-        )
-        if step in makes:
+        running = self._running
+        is_running = running is not None and running.cell.cell_id == cell.cell_id and running.steps
+        makes = running.steps if running and is_running else self._steps.get(cell.cell_id)
+        if makes is None or step in makes:
             return ""
         return f"its cell, [{cell.number}] then, makes {', '.join(sorted(makes)) or 'no step'} now"

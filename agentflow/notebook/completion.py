@@ -32,18 +32,19 @@ def _values(state: KernelState, option: str, is_first: bool) -> list[str]:
         return [name for name, value in _variables(state).items() if callable(value) == is_tool]
     if not is_first:
         return []
+    found: list[str] = []
     match option:
         case "--model":
-            return model_names()
+            found = model_names()
         case "--workflow":
-            return list(state.workflows)
+            found = list(state.workflows)
         case "--when":
-            return list(state.workflow()[0].steps) if state.workflows else []
+            found = list(state.workflow()[0].steps) if state.workflows else []
         case "--system":
-            return [name for name, value in _variables(state).items() if isinstance(value, str)]
+            found = [name for name, value in _variables(state).items() if isinstance(value, str)]
         case "--output":
-            return [name for name, value in _variables(state).items() if is_output_type(value)]
-    return []
+            found = [name for name, value in _variables(state).items() if is_output_type(value)]
+    return found
 
 
 def complete_agentflow(_shell: Any, event: Any) -> list[str]:

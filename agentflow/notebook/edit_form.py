@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from IPython.display import DisplayHandle, display
 
 from agentflow.core.agent import SimpleAgent
-from agentflow.core.errors import RunInterrupted, described
+from agentflow.core.errors import RunInterrupted
 from agentflow.core.model import DEFAULT_MAX_TOKENS
 from agentflow.core.output_types import short_form_of
 from agentflow.core.template import Template
@@ -232,7 +232,7 @@ def is_watched(state: KernelState) -> bool:
 
 def _step_of(state: KernelState, name: str) -> tuple[Workflow | None, SimpleAgent | None]:
     """Return the workflow and the prompt of a step; that of a new step is None."""
-    for workflow in reversed(state.workflows.values()):
+    for workflow in reversed(list(state.workflows.values())):
         if name in workflow.steps:
             agent = workflow.steps[name].agent
             if not isinstance(agent, SimpleAgent):

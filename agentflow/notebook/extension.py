@@ -32,8 +32,8 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         shell.events.register("post_run_cell", state.cells.end)
         shell.register_magic_function(no_var_expand(step_magic), "line_cell", "step")  # type: ignore[arg-type]  # its decorator hides self
         shell.register_magic_function(no_var_expand(agentflow_magic), "line", "agentflow")  # type: ignore[arg-type]  # likewise
-        shell.set_hook("complete_command", complete_step, str_key="%%step")
-        shell.set_hook("complete_command", complete_agentflow, str_key="%agentflow")
+        shell.set_hook("complete_command", complete_step, str_key="%%step")  # type: ignore[no-untyped-call]
+        shell.set_hook("complete_command", complete_agentflow, str_key="%agentflow")  # type: ignore[no-untyped-call]
     print(status_line())
 
 

@@ -162,7 +162,7 @@ class _Cells:
         """Return the notebook."""
         from nbformat import v4
 
-        notebook = v4.new_notebook()  # type: ignore[no-untyped-call]
+        notebook: NotebookNode = v4.new_notebook()  # type: ignore[no-untyped-call]
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         for number, (kind, source) in enumerate(self._sources()):
             make = v4.new_markdown_cell if kind == "markdown" else v4.new_code_cell
@@ -179,16 +179,16 @@ class _Cells:
             "markdown",
             (
                 f"# Step {step} of run {_code_span(run_id)}\n\n"
-                f"Workflow {_code_span(workflow)}. What the step was given comes out of the journal and costs nothing. Only "
-                "the cell that runs the step asks its model."
+                f"Workflow {_code_span(workflow)}. What the step was given comes out of the journal and costs nothing. "
+                "Only the cell that runs the step asks its model."
             ),
         )
         yield "code", "%load_ext agentflow"
-        yield "code", f"import agentflow\n\nrun = agentflow.get_run({run_id!r})\nrun"
+        yield "code", f"import agentflow\n\nrun = agentflow.get_run({text_literal(run_id)})\nrun"
         yield "markdown", "## What the step was given"
         yield "code", self._given()
         yield "markdown", f"## The step\n\nChange the prompt, and run the cells from here on.{self._left_out()}"
-        yield "code", f"workflow = agentflow.Workflow({f'{workflow}: {self.path}'!r})"
+        yield "code", f"workflow = agentflow.Workflow({text_literal(f'{workflow}: {self.path}')})"
         yield "code", f"%%step {self._line()}\n{self.parts.prompt}"
         yield "code", "result = workflow.run()\nresult"
         yield "markdown", "## Then\n\nThe step as a file that needs no notebook:"
@@ -196,13 +196,13 @@ class _Cells:
         yield from self._whole()
 
     def _given(self) -> str:
-        where = f"{self.path!r}, item={self.item}" if self.item is not None else repr(self.path)
+        where = text_literal(self.path) + (f", item={self.item}" if self.item is not None else "")
         lines = [f"given = run.step_inputs({where})"] if self.values else ["# The prompt uses no value."]
         for name, value in self.values.items():
             if isinstance(value, NotKept):
                 lines.append(f'{name} = ""  # not in the journal, since {one_line(value.reason, 200)}: give it here')
             else:
-                lines.append(f"{name} = given[{name!r}]")
+                lines.append(f"{name} = given[{text_literal(name)}]")
         if self._system_variable:
             lines.append(f"{self._system_variable} = {text_literal(str(self.parts.system))}")
         is_short = self.values and len(repr(self.values)) <= _MOST_SHOWN
@@ -225,10 +225,9 @@ class _Cells:
         steps = from_definition_json(self.past.definition).steps
         for part in self.path.split("."):
             step = steps.get(part.partition("[")[0])
-            if step is None:
-                return None
-            steps = getattr(getattr(step.agent, "workflow", None), "steps", {})
-        return step.agent if isinstance(step.agent, SimpleAgent) else None
+            agent = step and step.agent
+            steps = getattr(getattr(agent, "workflow", None), "steps", {})
+        return agent if isinstance(agent, SimpleAgent) else None
 
     def _line(self) -> str:
         agent = self._agent
@@ -260,13 +259,13 @@ class _Cells:
     def _whole(self) -> Iterator[tuple[str, str]]:
         """Return how the changed step goes back into its workflow, and is tried on past runs."""
         run_id = self.past.result.run_id
-        call = f"whole.backtest([{run_id!r}])"
+        call = f"workflow.backtest([{text_literal(run_id)}])"
         if self.past.definition is None or "." in self.path:
             yield (
                 "markdown",
                 (
-                    "Does the changed step do better on past runs? Put its prompt into your workflow, and try that on their "
-                    f"recorded inputs: `workflow.backtest([{run_id!r}])`."
+                    "Does the changed step do better on past runs? Put its prompt into your workflow, and try that on "
+                    f"their recorded inputs: `{call}`."
                 ),
             )
             return
@@ -276,20 +275,20 @@ class _Cells:
         has_wiring = (
             step.inputs or step.depends_on or step.when or step.map_over or step.optional or step.timeout_seconds
         )
-        kept = (
-            f"old = whole.steps[{self.path!r}]\n"
-            f"whole.add_step({self.path!r}, workflow.steps[{self.name!r}].agent, old.inputs, depends_on=old.depends_on, "
-            "when=old.when,\n               map_over=old.map_over, optional=old.optional, "
-            "timeout_seconds=old.timeout_seconds)\n"
-            if has_wiring
-            else f"whole.add_step({self.path!r}, workflow.steps[{self.name!r}].agent)\n"
-        )
+        name, mine = text_literal(self.path), f"workflow.steps[{text_literal(self.name)}].agent"
+        kept = f"whole.add_step({name}, {mine})\n"
+        if has_wiring:
+            wiring = ["depends_on", "when", "map_over", "optional", "timeout_seconds"]
+            arguments = "".join(f"    {option}=old.{option},\n" for option in wiring)
+            kept = (
+                f"old = whole.steps[{name}]\nwhole.add_step(\n    {name},\n    {mine},\n    old.inputs,\n{arguments})\n"
+            )
         yield (
             "markdown",
             (
-                "Does the changed step do better? Put it back into the whole workflow, and try that on the recorded inputs of "
-                f"past runs. That asks the models again, so it is for you to start: `{call}`, or with more runs of "
-                "`agentflow.runs()`."
+                "Does the changed step do better? Put it back into the whole workflow, and try that on the recorded "
+                "inputs of past runs. That asks the models again, so it is for you to start: "
+                f"`{call.replace('workflow', 'whole', 1)}`, or with more runs of `agentflow.runs()`."
             ),
         )
         yield "code", f"{before}{kept}whole"

@@ -35,7 +35,7 @@ def step_report(state: KernelState, workflow: Workflow, name: str, change: Chang
         model=(agent.config.model_type or "fast, the default", step.model_id or ""),
         place=backend_words(agent.client),
         settings=tuple(_settings(agent, step)),
-        bound=tuple(_bound(state, workflow, name, agent)),
+        bound=tuple(_bound(state, workflow, agent)),
         estimate=_estimate(step),
         total=_total(seen),
         stale=_stale(name, steps),
@@ -60,7 +60,7 @@ def _settings(agent: SimpleAgent, step: StepOverview) -> Iterator[str]:
         yield f"only when {', '.join(name for name, edge in step.upstream.items() if edge == 'when')} says so"
 
 
-def _bound(state: KernelState, workflow: Workflow, name: str, agent: SimpleAgent) -> Iterator[Bound]:
+def _bound(state: KernelState, workflow: Workflow, agent: SimpleAgent) -> Iterator[Bound]:
     made = state.cell_steps(workflow)
     declared = {given for step in made.values() for given in step.inputs}
     for path in dict.fromkeys(agent.references):
@@ -95,7 +95,7 @@ def _estimate(step: StepOverview) -> tuple[str, ...]:
 
 
 def _total(seen: Overview) -> str:
-    if len(seen.steps) < 2 or seen.quote is None or seen.likely_usd is None:  # noqa: PLR2004 - itself is said already
+    if len(seen.steps) < 2 or seen.quote is None or seen.likely_usd is None:
         return ""
     left = f", budget left {money(max(seen.budget_left_usd, Decimal(0)))}" if seen.budget_left_usd is not None else ""
     return f"likely {money(seen.likely_usd)}, at most {money(seen.worst_usd)}{left}"

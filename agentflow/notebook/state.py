@@ -53,7 +53,8 @@ class KernelState:
     @property
     def variables(self) -> dict[str, Any]:
         """The kernel's variables."""
-        return self.shell.user_ns
+        variables: dict[str, Any] = self.shell.user_ns
+        return variables
 
     # Workflows
 
@@ -82,7 +83,7 @@ class KernelState:
         """Return the workflow of a name, or the most recently made one; and whether it was made for that just now."""
         known = self.workflows
         if name is None and known:
-            return known[next(reversed(known))], False
+            return known[next(reversed(list(known)))], False
         if name is not None and name in known:
             return known[name], False
         if name is not None and (close := nearest(name, known)):
@@ -109,7 +110,7 @@ class KernelState:
 
     def find(self, step_id: str) -> Workflow:
         """Return the workflow that has a step: the most recently made one of these."""
-        found = [workflow for workflow in reversed(self.workflows.values()) if step_id in workflow.steps]
+        found = [workflow for workflow in reversed(list(self.workflows.values())) if step_id in workflow.steps]
         if not found:
             known = [name for workflow in self.workflows.values() for name in workflow.steps]
             raise UsageError(f"There is no step {step_id!r}{nearest(step_id, known)}. %agentflow steps lists them.")

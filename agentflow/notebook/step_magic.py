@@ -121,7 +121,7 @@ def prompt_agent(
     for given in inputs:
         if given not in agent.parameters:
             raise UsageError(
-                f"%%step {name}: --input {given}: the prompt does not use {{{given}}}{nearest(given, agent.parameters)}."
+                f"%%step {name}: --input {given}: no {{{given}}} in the prompt{nearest(given, agent.parameters)}."
             )
     return agent
 

@@ -15,16 +15,14 @@ def size_words(value: Any) -> str:
     >>> size_words("abc" * 3000), size_words([1, 2]), size_words(None)
     ('text, 9.0 kB', 'list, 2 items', 'None')
     """
-    if value is None:
-        return "None"
     if isinstance(value, str):
         size = len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
         return f"text, {byte_words(size)}"
     if isinstance(value, bytes | bytearray):
         return byte_words(len(value))
-    if isinstance(value, Path):
-        return f"file, {byte_words(value.stat().st_size)}" if value.is_file() else "file that is not there"
-    kind = type(value).__name__
+    if isinstance(value, Path) and value.is_file():
+        return f"file, {byte_words(value.stat().st_size)}"
+    kind = "None" if value is None else type(value).__name__
     shape = getattr(value, "shape", None)
     if hasattr(value, "columns") and isinstance(shape, tuple):
         return f"table, {plural(shape[0], 'row')}"

@@ -1,4 +1,4 @@
-"""A workflow as Python code that builds it again. Texts are the same, byte for byte; lines stay short where they can."""
+"""A workflow as Python code that builds it again. Texts are the same, byte for byte; lines are short where they can."""
 
 from __future__ import annotations
 
@@ -77,9 +77,8 @@ class _CodeWriter:
             arguments.append(f"depends_on={list(step.depends_on)!r}")
         if step.when is not None:
             arguments.append(f"when={self._condition(step.when, step.step_id)}")
-        for option in ("map_over", "optional", "timeout_seconds"):
-            if value := getattr(step, option):
-                arguments.append(f"{option}={value!r}")
+        others = {option: getattr(step, option) for option in ("map_over", "optional", "timeout_seconds")}
+        arguments += [f"{option}={value!r}" for option, value in others.items() if value]
         return [*before, _called(f"{name}.add_step", arguments)]
 
     def _agent(self, agent: Agent, what: str, name: str) -> tuple[list[str], str]:
@@ -149,24 +148,23 @@ class _CodeWriter:
     def _value(self, value: Any, what: str) -> str:
         if (reference := as_reference(value)) is not None:
             return self._reference(reference)
-        if type(value) is str:
-            return text_literal(value)
+        if isinstance(value, str):
+            return text_literal(str(value))  # of a ModelType, too
+        if isinstance(value, list | tuple):
+            items = _bracketed("[", [self._value(item, what) for item in value], "]")
+            return items if isinstance(value, list) else f"tuple({items})"
+        if isinstance(value, Mapping):
+            return _mapping({key: self._value(item, what) for key, item in value.items()})
+        return self._other_value(value, what)
+
+    def _other_value(self, value: Any, what: str) -> str:
+        if value is None or isinstance(value, int | float | bytes):
+            return repr(value)
         if isinstance(value, Path):
             self.sources.use("pathlib", "Path")
             return f"Path({str(value)!r})"
-        if type(value) in {list, tuple}:
-            inner = [self._value(item, what) for item in value]
-            closing = ",)" if type(value) is tuple and len(inner) == 1 else ")"
-            return _bracketed("[", inner, "]") if type(value) is list else f"({', '.join(inner)}{closing}"
-        if isinstance(value, Mapping):
-            return _mapping({key: self._value(item, what) for key, item in value.items()})
-        if value is None or type(value) in {int, float, bool, bytes}:
-            return repr(value)
-        if isinstance(value, str):  # a ModelType
-            return repr(str(value))
-        self.sources.problems.append(
-            f"{what[0].upper()}{what[1:]}, of type {type(value).__name__}, has to be given here."
-        )
+        told = f"{what[0].upper()}{what[1:]}, of type {type(value).__name__}, has to be given here."
+        self.sources.problems.append(told)
         return "..."
 
     def _call(self, function: str, arguments: Mapping[str, str]) -> str:
@@ -179,10 +177,8 @@ class _CodeWriter:
 def text_literal(text: str) -> str:
     """Return a Python literal of a text: of several lines in triple quotes where these say exactly the same.
 
-    >>> print(text_literal("one"), text_literal("a\\nb"))
-    "one" \"\"\"\\
-    a
-    b\"\"\"
+    >>> text_literal("one")
+    '"one"'
     """
     if "\n" not in text:
         return _quoted(text)

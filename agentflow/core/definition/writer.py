@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,8 @@ class DefinitionWriter:
                 value = [self._import_path(tool, f"{where}: its tool {tool!r}") for tool in value]
             elif isinstance(value, Guardrail):
                 value = asdict(value)
+            elif isinstance(value, Decimal):
+                value = str(value)
             elif isinstance(value, tuple):
                 value = list(value)
             if not _is_plain(value):
