@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
-    """A cell as it was run: its id where the front end gave one, and its number in the history."""
+    """A cell as it was run: its id where the front end gave one, and its number in the history, exact when it ended."""
 
     cell_id: str | None
     number: int
@@ -53,8 +53,11 @@ class Cells:
     def end(self, result: Any) -> None:
         """Take in that a cell has ended: IPython's `post_run_cell`."""
         running, self._running = self._running, None
-        cell_id = running.cell.cell_id if running else None
-        if running is None or cell_id is None:
+        if running is None:
+            return
+        running.cell.number = getattr(result, "execution_count", None) or running.cell.number
+        cell_id = running.cell.cell_id
+        if cell_id is None:
             return
         if running.steps or (cell_id in self._steps and getattr(result, "success", False)):
             self._steps[cell_id] = running.steps  # a cell that failed before it made one is still the old one's

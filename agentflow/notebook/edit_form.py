@@ -32,6 +32,7 @@ from agentflow.utils.env import session_name
 from agentflow.views.html_parts import MONO, MUTED, element, error_note, plain, safe
 
 _WIDE = {"width": "auto"}
+_WHOLE = {"width": "100%", "overflow": "auto"}
 _LABEL = {"description_width": "96px"}
 
 
@@ -56,9 +57,11 @@ class EditForm:
         system = self._options.system or (config.system if config else "") or ""
         form = short_form_of(config.output_class) if config and config.output_class else ""
         self.name = widgets.Text(name, description="step", style=_LABEL)
-        self.model = widgets.Combobox(
-            value=(config.model_type if config else None) or "fast",
-            options=model_names(),
+        asked = (config.model_type if config else None) or "fast"
+        names = model_names()
+        self.model = widgets.Dropdown(
+            value=asked,
+            options=names if asked in names else [asked, *names],  # a Bedrock id, or a profile's
             description="model",
             style=_LABEL,
         )
@@ -87,9 +90,9 @@ class EditForm:
             style=_LABEL,
         )
         self.inputs = widgets.VBox([])
-        self.message = widgets.HTML("")
-        self.result = widgets.HTML("")
-        self.calls = widgets.HTML("")
+        self.message = widgets.HTML("", layout=_WHOLE)
+        self.result = widgets.HTML("", layout=_WHOLE)
+        self.calls = widgets.HTML("", layout=_WHOLE)
         self.run = widgets.Button(description="Run", tooltip="Run the step as it stands here, with what it needs")
         self.write = widgets.Button(
             description="Write the cell", button_style="primary", tooltip="As a %%step cell below"
@@ -98,9 +101,11 @@ class EditForm:
         self.write.on_click(self._shown_here(self._write))
         self.prompt.observe(self._shown_here(lambda _: self._list_inputs()), "value")
         parameters = widgets.HBox([self.max_tokens, self.temperature], layout={"flex_flow": "row wrap"})
-        buttons = widgets.HBox([self.run, self.write])
+        buttons = widgets.HBox([self.run, self.write], layout={"margin": "4px 0 4px 104px"})
         fields = [self.name, self.model, self.prompt, self.system, self.output, parameters, self.inputs, buttons]
-        self.root = widgets.VBox([*fields, self.message, self.calls, self.result], layout={"max_width": "860px"})
+        self.root = widgets.VBox(
+            [*fields, self.message, self.calls, self.result], layout={"width": "100%", "max_width": "1000px"}
+        )
         self._list_inputs()
         self._list_calls()
 
@@ -182,8 +187,13 @@ class EditForm:
         return widgets.Text("", description=name, placeholder=hint, layout=_WIDE, style=_LABEL)
 
     def _list_calls(self) -> None:
-        name = self._workflow.config.name if self._workflow else None
-        self.calls.value = past_calls_html(name, self.name.value) if name else ""
+        agent = (
+            self._workflow.steps[self.name.value].agent
+            if self._workflow and self.name.value in self._workflow.steps
+            else None
+        )
+        if self._workflow is not None and isinstance(agent, SimpleAgent):
+            self.calls.value = past_calls_html(self._workflow.config.name, self.name.value, agent)
 
     # What the buttons do
 
@@ -205,7 +215,7 @@ class EditForm:
         self.cell = f"%%step {line}\n{self.prompt.value}"
         self._state.shell.set_next_input(self.cell, replace=False)
         shown = element("pre", safe(self.cell), style=f"{MONO};white-space:pre-wrap;overflow-wrap:break-word")
-        told = "The cell, to be run: it stands below, where your notebook has put it there."
+        told = "Your notebook puts this cell below the next one that you run; or copy it from here."
         self.message.value = element("div", element("div", told, style=MUTED) + shown)
 
 

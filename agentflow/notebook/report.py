@@ -79,7 +79,11 @@ class StepReport:
         return [*self.notes, *orphans]
 
     def _repr_html_(self) -> str:
-        return element("div", "".join([self._title(), self._facts(), warnings_note(self._all_notes())]), style=CARD)
+        return element("div", "".join([self._title(), self._facts(), self._notes()]), style=CARD)
+
+    def _notes(self) -> str:
+        notes = warnings_note(self._all_notes())
+        return element("div", notes, style="margin:12px 0 -12px 0") if notes else ""
 
     def _title(self) -> str:
         name = element("strong", safe(self.step), style="font-size:16px;overflow-wrap:break-word")
@@ -104,9 +108,7 @@ class StepReport:
             rows.append(("whole workflow", safe(self.total)))
         for name, why in self.stale.items():
             rows.append(("stale now", f"{element('strong', safe(name))} {element('span', safe(why), style=MUTED)}"))
-        return element(
-            "table", element("tbody", "".join(_row(*row) for row in rows)), style=f"{TABLE};margin:0 0 8px 0"
-        )
+        return element("table", element("tbody", "".join(_row(*row) for row in rows)), style=TABLE)
 
 
 def _row(label: str, content: str) -> str:

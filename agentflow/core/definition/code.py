@@ -191,9 +191,11 @@ def text_literal(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return `repr` of a text in double quotes, as formatters write it, where it holds none."""
+    """Return a text on one line: in double quotes, as formatters write it, where it holds none; never with three."""
     written = repr(text)
-    return f'"{written[1:-1]}"' if written[0] == "'" and '"' not in text else written
+    if written[0] == "'" and '"' not in text:
+        return f'"{written[1:-1]}"'
+    return written.replace('"""', r"\"\"\"")
 
 
 def _called(function: str, arguments: list[str]) -> str:
@@ -216,8 +218,9 @@ def _bracketed(opening: str, items: list[str], closing: str) -> str:
 
 
 def _indented(item: str) -> str:
-    """Return an item with its later lines indented, but for those of texts, which would change."""
-    return item if '"""' in item else item.replace("\n", f"\n{_INDENT}")
+    """Return an item with its later lines indented, but for those of texts in triple quotes, which would change."""
+    parts = item.split('"""')  # no other literal holds them, see `_quoted`
+    return '"""'.join(part if index % 2 else part.replace("\n", f"\n{_INDENT}") for index, part in enumerate(parts))
 
 
 def _identifier(name: str) -> str:

@@ -6,6 +6,7 @@ import ast
 import builtins
 import inspect
 import linecache
+import sys
 import textwrap
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -55,6 +56,11 @@ class Sources:
             return self._names[id(thing)]
         if path := import_path_of(thing):
             name = self._imported(path)
+        elif source := _lambda_of(thing):
+            name = f"function_{sum(known.startswith('function_') for known in self.definitions) + 1}"
+            self._names[id(thing)] = name
+            self._collect_needs(thing, source)
+            self._define(name, f"{name} = {source}\n", what)
         elif source := _source_of(thing):
             name = thing.__name__
             self._names[id(thing)] = name  # before what it needs, which may be the thing itself
@@ -67,6 +73,10 @@ class Sources:
 
     def _imported(self, path: str) -> str:
         module, _, name = path.partition(":")
+        package = module.partition(".")[0]
+        first = name.partition(".")[0]
+        if getattr(sys.modules.get(package), first, None) is getattr(sys.modules.get(module), first, self):
+            module = package  # the door that its own documentation shows
         self.use(module, name.partition(".")[0])
         return name
 
@@ -140,6 +150,27 @@ def _source_of(thing: Any) -> str:
         if is_own and isinstance(parsed[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         else ""
     )
+
+
+def _lambda_of(thing: Any) -> str:
+    """Return the expression of a lambda; empty where it is none, or its source is not to be had."""
+    code = getattr(thing, "__code__", None)
+    if not isinstance(thing, FunctionType) or code is None or code.co_name != "<lambda>" or thing.__closure__:
+        return ""
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename, thing.__globals__)))
+    except SyntaxError:
+        return ""
+    found = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _is_of(node, code)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _is_of(node: ast.Lambda, code: CodeType) -> bool:
+    if node.lineno != code.co_firstlineno:
+        return False
+    made = compile(ast.Expression(node), code.co_filename, "eval")
+    inner = next(part for part in made.co_consts if isinstance(part, CodeType))
+    return (inner.co_code, inner.co_varnames, inner.co_names) == (code.co_code, code.co_varnames, code.co_names)
 
 
 def _class_in_a_cell(kind: type) -> str:

@@ -110,8 +110,18 @@ def test_what_has_no_source_is_named_and_says_so_when_it_runs() -> None:
         built(code).run(name="x")
 
 
-def test_a_lambda_is_named() -> None:
+def test_a_lambda_is_written_where_its_cell_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = in_a_cell("LIMIT = 2\npair = (lambda text: text[:LIMIT],\n        lambda text: text)\n", monkeypatch)
     workflow = Workflow("lambda")
-    workflow.add_step("short", lambda name: name)
-    assert "# To do: the function of step 'short'" in workflow.to_code()
-    built(workflow.to_code())
+    workflow.add_step("short", cell["pair"][0])
+    workflow.add_step("same", cell["pair"][1])
+    code = workflow.to_code()
+    assert "# To do" not in code
+    assert dict(built(code).run(text="abc").outputs) == {"short": "ab", "same": "abc"}
+
+
+def test_what_a_function_needs_and_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = in_a_cell("import threading\nlock = threading.Lock()\ndef step(text):\n    return lock, text\n", monkeypatch)
+    workflow = Workflow("needs")
+    workflow.add_step("step", cell["step"])
+    assert "# To do: step uses lock, of type lock, which has to be made here." in workflow.to_code()
