@@ -79,7 +79,7 @@ def _help(_: Sequence[str]) -> None:
     print(
         "\n".join(
             [
-                "%%step NAME --model MODEL".ljust(width + 13) + "a step, its prompt below; %%step? has all options",
+                "%%step NAME --model MODEL".ljust(width + 13) + "a step, the prompt below it; see %%step?",
                 *lines,
             ]
         )
@@ -140,11 +140,11 @@ def _asyncio(_: Sequence[str]) -> None:
 
 
 COMMANDS: Mapping[str, _Command] = {
-    "models": _Command("", "the models that a step can ask, their ids, limits and prices", _models),
-    "budget": _Command("[USD|off]", "what this kernel may spend from now on", _budget, 1),
+    "models": _Command("", "the models to ask, their ids and prices", _models),
+    "budget": _Command("[USD|off]", "what this kernel may spend now", _budget, 1),
     "runs": _Command("", "past runs, newest first", _runs),
     "backend": _Command("[local|aws|URL]", "where models are asked", _backend, 1),
-    "steps": _Command("", "the workflows of this kernel, and the cells that made their steps", _steps),
+    "steps": _Command("", "steps, and the cells that made them", _steps),
     "forget": _Command("STEP", "take a step out of its workflow", _forget, 1),
     "edit": _Command("STEP", "change a step in a form, or start a new one", _edit, 1),
     "asyncio": _Command("", "let asyncio.run(...) work in this kernel", _asyncio),
