@@ -15,14 +15,16 @@ from agentflow.notebook.step_magic import step_magic
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_is_loaded = False
+_loaded_in: InteractiveShell | None = None
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics and have workflows that are made from now on reuse answers; says where this kernel stands."""
-    global _is_loaded  # noqa: PLW0603 - a kernel is one process
-    if not _is_loaded:
-        _is_loaded = True
+    global _loaded_in  # noqa: PLW0603 - a kernel is one process
+    if _loaded_in is not shell:
+        if _loaded_in is not None:
+            unload_ipython_extension(_loaded_in)
+        _loaded_in = shell
         state = KernelState(shell)
         set_kernel_state(state)
         surroundings.reuses_answers = True
@@ -39,10 +41,10 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take all of it back; workflows and what they were given stay."""
-    global _is_loaded  # noqa: PLW0603 - as above
-    if not _is_loaded:
+    global _loaded_in  # noqa: PLW0603 - as above
+    if _loaded_in is not shell:
         return
-    _is_loaded = False
+    _loaded_in = None
     state = kernel_state()
     shell.events.unregister("pre_run_cell", state.cells.begin)
     shell.events.unregister("post_run_cell", state.cells.end)

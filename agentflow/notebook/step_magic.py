@@ -11,6 +11,7 @@ from agentflow.core.agent import SimpleAgent
 from agentflow.core.config import AgentConfig
 from agentflow.core.errors import AgentFlowError, UnknownModelError, nearest
 from agentflow.core.output_types import is_output_type
+from agentflow.core.result import RunResult
 from agentflow.core.step import Reference, Step
 from agentflow.core.step_parts import workflow_parts
 from agentflow.core.surroundings import untold
@@ -23,7 +24,7 @@ from agentflow.notebook.running import run_up_to
 from agentflow.notebook.state import CellStep, KernelState, kernel_state
 
 
-def step_magic(line: str, cell: str | None = None) -> None:
+def step_magic(line: str, cell: str | None = None) -> RunResult | None:
     """Make a step of a prompt: `%%step NAME --model MODEL`, and the prompt below. No model is called without `--run`.
 
     In the prompt, `{name}` is the output of the step `name`, a variable that `--input name` declares, else an input of
@@ -55,8 +56,7 @@ def step_magic(line: str, cell: str | None = None) -> None:
         raise UsageError(f"%%step {options.name}: {error.what} `%agentflow models` lists them.") from None
     except AgentFlowError as error:
         raise UsageError(f"%%step {options.name}: {error}") from None
-    if options.run:
-        display(run_up_to(state, workflow, options.name))  # type: ignore[no-untyped-call]
+    return run_up_to(state, workflow, options.name) if options.run else None
 
 
 def define(state: KernelState, options: argparse.Namespace, line: str, body: str) -> tuple[Workflow, Change]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentflow import Workflow, WorkflowConfig
+from agentflow import Workflow, WorkflowConfig, load_ipython_extension
 from agentflow.models.credential_sources import credential_source
 from tests.endpoint import Endpoint
-from tests.notebook.shell import Shell
+from tests.notebook.shell import Shell, loaded_shell
 
 
 def test_loading_says_where_it_stands_in_one_line(shell: Shell, scripted: Endpoint) -> None:
@@ -18,6 +18,15 @@ def test_loading_says_where_it_stands_in_one_line(shell: Shell, scripted: Endpoi
     assert len(shown.splitlines()) == 1
     for told in ("AgentFlow 0.", "region us-east-1 (default)", "credentials not needed", scripted.url, "budget none"):
         assert told in shown
+
+
+def test_loading_twice_and_in_another_shell_is_harmless(shell: Shell, capfd: pytest.CaptureFixture[str]) -> None:
+    load_ipython_extension(shell.shell)
+    shell.run("%%step a --model haiku\nSay hello")
+    assert list(shell.workflow().steps) == ["a"]
+    with loaded_shell(capfd) as other:
+        assert "step b · new" in other.run("%%step b --model haiku\nSay hello")
+        assert list(other.workflow().steps) == ["b"]
 
 
 def test_a_region_and_missing_credentials_are_said(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

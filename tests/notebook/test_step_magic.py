@@ -129,7 +129,7 @@ def test_run_asks_for_what_the_step_needs_and_no_more(shell: Shell, scripted: En
     assert "Three One mine" in shown
     assert "--input article does so in every run" in shown
     assert requests(scripted) == 2
-    assert shell.workflow().last_result is not None
+    assert shell.variables["_"] is shell.workflow().last_result
     assert "'nowhere'" in shell.run("%%step third --model haiku --run\n{nowhere}")
 
 
