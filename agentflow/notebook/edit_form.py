@@ -33,6 +33,7 @@ from agentflow.views.html_parts import MONO, MUTED, element, error_note, plain, 
 
 _WIDE = {"width": "auto"}
 _WHOLE = {"width": "100%", "overflow": "auto"}
+_NO_WIDER = "width:0;min-width:100%"  # than the form: ipywidgets makes room for the longest line
 _LABEL = {"description_width": "96px"}
 
 
@@ -206,7 +207,7 @@ class EditForm:
             result = run_up_to(self._state, workflow, options.name, typed)
         finally:
             self.run.disabled, self.run.description = False, "Run"
-        self.result.value = result._repr_html_()
+        self.result.value = element("div", result._repr_html_(), style=_NO_WIDER)
         self._list_calls()
 
     def _write(self, _event: Any) -> None:
