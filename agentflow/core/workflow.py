@@ -37,8 +37,8 @@ from agentflow.core.reuse import open_reuse
 from agentflow.core.rows import over_rows
 from agentflow.core.step import Reference, Step, as_reference
 from agentflow.core.step_parts import WorkflowParts, workflow_parts
-from agentflow.core.watching import mode_of_environment, nobody_looks, watch
 from agentflow.core.surroundings import surroundings, tell_of
+from agentflow.core.watching import mode_of_environment, nobody_looks, watch
 from agentflow.utils.env import setting
 from agentflow.utils.threads import function_pool
 

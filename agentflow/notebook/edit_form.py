@@ -203,6 +203,7 @@ class EditForm:
         self.run.disabled, self.run.description = True, "Runs…"
         try:
             workflow = trial(self._state, options, self.prompt.value)
+            workflow._display_mode = "off"  # the form shows the run: what else a button's run shows has no place
             typed = {field.description: field.value for field in self.inputs.children if field.value}
             result = run_up_to(self._state, workflow, options.name, typed)
         finally:

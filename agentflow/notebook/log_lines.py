@@ -195,4 +195,4 @@ def _write(lines: Sequence[tuple[str, Fields]], workflow: str) -> None:
         for line, (_, fields) in zip(shown, lines, strict=True):
             RUN_LOG.info(line, extra={"workflow_name": workflow, **fields})
     else:
-        print("\n".join(shown), file=sys.stderr, flush=True)  # noqa: T201 - as above
+        print("\n".join(shown), file=sys.stderr, flush=True)

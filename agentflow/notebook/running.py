@@ -57,6 +57,7 @@ def part_up_to(workflow: Workflow, step_id: str) -> Workflow:
         part = Workflow(workflow.config)
     part.steps = {name: step for name, step in workflow.steps.items() if name in needed}
     part.look_up_inputs(workflow.looked_up)
+    part._display_mode = workflow._display_mode
     return part
 
 
