@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ MOST_PRINTED = 65_536  # characters of one step, or one item of it, that are kep
 
 _lock = threading.Lock()
 _runs = 0  # that are going on
+# print borrows sys.stdout: one that is put back while a thread prints must not be freed, or the process crashes.
+_used: deque[_StepsApart] = deque(maxlen=8)
 
 
 class _StepsApart:
@@ -56,7 +59,11 @@ def begin_capture() -> None:
     with _lock:
         _runs += 1
         if not isinstance(sys.stdout, _StepsApart) and sys.stdout is not None:
-            sys.stdout = _StepsApart(sys.stdout)
+            apart = next((used for used in _used if used.inner is sys.stdout), None)
+            if apart is None:
+                apart = _StepsApart(sys.stdout)
+                _used.append(apart)
+            sys.stdout = apart
 
 
 def end_capture() -> None:
