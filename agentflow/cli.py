@@ -91,6 +91,27 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: RUN-STEP.ipynb in this folder")
     opening.set_defaults(command=_open)
 
+    deploy = commands.add_parser(
+        "deploy",
+        help="print what is deployed on AWS: dashboard, alarms, log groups, queries and the policy of the workflows",
+        epilog="agentflow deploy template > agentflow.yaml && aws cloudformation deploy --template-file agentflow.yaml "
+        "--stack-name agentflow --capabilities CAPABILITY_IAM",
+    )
+    deploy.add_argument(
+        "part",
+        choices=["template", "dashboard", "alarms", "policy"],
+        help="a CloudFormation template, or a part in the JSON that the AWS CLI takes",
+    )
+    deploy.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config/deployment_config.yaml"),
+        metavar="FILE",
+        help="default config/deployment_config.yaml",
+    )
+    deploy.add_argument("--name", help="of `alarms`: this one only, for `put-metric-alarm --cli-input-json`")
+    deploy.set_defaults(command=_deploy)
+
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -148,6 +169,13 @@ def _open(options: argparse.Namespace) -> int:
     from agentflow.notebook.open_run import open_run
 
     print(open_run(options.run, options.step, options.item, options.out))
+    return 0
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from agentflow.ops.deploy import deployment_part
+
+    print(deployment_part(options.part, options.config, alarm=options.name))
     return 0
 
 

@@ -1,0 +1,1 @@
+"""Running workflows for real: what is deployed, logs and metrics, health, diagnosis."""
