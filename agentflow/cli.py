@@ -112,6 +112,27 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument("--name", help="of `alarms`: this one only, for `put-metric-alarm --cli-input-json`")
     deploy.set_defaults(command=_deploy)
 
+    backup = commands.add_parser("backup", help="save config/ and the workflows, with the checksum of each file")
+    backup.add_argument(
+        "path", metavar="PATH", help="a new .tar.gz, also s3://...; a folder gets one named by the time"
+    )
+    backup.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config/deployment_config.yaml"),
+        metavar="FILE",
+        help="its folder is saved, and the workflows that it names; default config/deployment_config.yaml",
+    )
+    backup.add_argument(
+        "--workflow", type=Path, action="append", default=[], metavar="FILE", help="one more, with what it nests"
+    )
+    backup.set_defaults(command=_backup)
+
+    restore = commands.add_parser("restore", help="write the files of a backup, once all checksums are right")
+    restore.add_argument("path", metavar="PATH", help="of the backup, also s3://...")
+    restore.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="default: the current folder")
+    restore.set_defaults(command=_restore)
+
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -176,6 +197,20 @@ def _deploy(options: argparse.Namespace) -> int:
     from agentflow.ops.deploy import deployment_part
 
     print(deployment_part(options.part, options.config, alarm=options.name))
+    return 0
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from agentflow.ops.backup import back_up
+
+    print(back_up(options.path, options.config, options.workflow))
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from agentflow.ops.backup import restore
+
+    print(restore(options.path, options.into))
     return 0
 
 

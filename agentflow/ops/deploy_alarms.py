@@ -136,7 +136,7 @@ def _metrics(metrics: Mapping[str, str], period: int, expression: str) -> list[d
         }
         for id_, name in metrics.items()
     ]
-    return [*sums, {"Id": "value", "Expression": expression, "Label": expression, "ReturnData": True}]
+    return [*sums, {"Id": "value", "Expression": expression, "ReturnData": True}]
 
 
 def _named(name: str, what: str) -> Alarm:

@@ -18,7 +18,7 @@ RetentionDays = Literal[
 ]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-GroupName = Annotated[str, Field(pattern=r"^[\w.\-/#]{1,100}$")]
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
 class _Part(BaseModel):
