@@ -82,8 +82,8 @@ class Restored:
         count = len(self.new) + len(self.same) + len(self.replaced)
         kept = "".join(f" The old {name} is now {old}." for name, old in self.replaced.items())
         return (
-            f"{count} files are in {self.into}, as their checksums say: {len(self.new)} new, {len(self.same)} unchanged, "
-            f"{len(self.replaced)} replaced.{kept}"
+            f"{count} files are in {self.into}, as their checksums say: {len(self.new)} new, "
+            f"{len(self.same)} unchanged, {len(self.replaced)} replaced.{kept}"
         )
 
 

@@ -12,7 +12,7 @@ from agentflow.ops.deploy_alarms import alarms, topic_arn
 from agentflow.ops.deploy_config import DeploymentConfig, read_deployment
 from agentflow.ops.deploy_dashboard import dashboard
 from agentflow.ops.deploy_template import template
-from agentflow.ops.policy import calls_of, policy_document
+from agentflow.ops.policy import MOST_CHARACTERS, calls_of, policy_documents
 
 
 def deployment_part(part: str, path: Path, *, alarm: str | None = None) -> str:
@@ -44,9 +44,27 @@ def _alarms(config: DeploymentConfig, name: str | None) -> str:
     return json.dumps(by_name[name], indent=2)
 
 
+def _policy(config: DeploymentConfig, _: str | None) -> str:
+    first, *more = policy_documents(config, calls_of(config), config.account_number)
+    if more:
+        raise DefinitionError(
+            f"What the workflows do takes {1 + len(more)} policies: IAM takes {MOST_CHARACTERS:,} characters in each.",
+            fix="Deploy the template, which has them all, or split the workflows over several configurations.",
+        )
+    return json.dumps(first, indent=2)
+
+
+def _dashboard(config: DeploymentConfig, _: str | None) -> str:
+    return json.dumps(dashboard(config, calls_of(config), config.account_number), indent=2)
+
+
+def _template(config: DeploymentConfig, _: str | None) -> str:
+    return dump_yaml(template(config, calls_of(config))).rstrip()
+
+
 _PARTS: Mapping[str, Callable[[DeploymentConfig, str | None], str]] = {
-    "template": lambda config, _: dump_yaml(template(config, calls_of(config))).rstrip(),
-    "dashboard": lambda config, _: json.dumps(dashboard(config, calls_of(config), config.account_number), indent=2),
+    "template": _template,
+    "dashboard": _dashboard,
     "alarms": _alarms,
-    "policy": lambda config, _: json.dumps(policy_document(config, calls_of(config), config.account_number), indent=2),
+    "policy": _policy,
 }

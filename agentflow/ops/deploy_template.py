@@ -11,7 +11,7 @@ from agentflow.ops import deploy_dashboard
 from agentflow.ops.deploy_alarms import TOPIC, alarms
 from agentflow.ops.deploy_config import DeploymentConfig
 from agentflow.ops.deploy_queries import QUERIES
-from agentflow.ops.policy import Calls, policy_document
+from agentflow.ops.policy import Calls, policy_documents
 
 _ACCOUNT = "${AWS::AccountId}"
 
@@ -24,7 +24,10 @@ def template(config: DeploymentConfig, calls: Calls) -> dict[str, Any]:
         "Written by `agentflow deploy template`; change the configuration, not this file.",
         "Resources": dict(_resources(config, calls)),
         "Outputs": {
-            "PolicyArn": {"Description": "Attach it to the role of the workflows.", "Value": {"Ref": "Policy"}},
+            **{
+                f"{name}Arn": {"Description": "Attach it to the role of the workflows.", "Value": {"Ref": name}}
+                for name in _policies(config, calls)
+            },
             "TopicArn": {"Description": "The alarms are sent to it.", "Value": {"Ref": "Topic"}},
         },
     }
@@ -43,18 +46,28 @@ def _resources(config: DeploymentConfig, calls: Calls) -> Iterator[tuple[str, di
             "LogGroupNames": list(config.log_group_names),
         }
         yield f"Query{_camel(name)}", _resource("AWS::Logs::QueryDefinition", properties)
-    yield "Topic", _resource("AWS::SNS::Topic", {"TopicName": TOPIC})
-    for number, address in enumerate(config.alert_emails, 1):
-        properties = {"TopicArn": {"Ref": "Topic"}, "Protocol": "email", "Endpoint": address}
-        yield f"Email{number}", _resource("AWS::SNS::Subscription", properties)
+    addresses = [{"Protocol": "email", "Endpoint": address} for address in config.alert_emails]
+    topic = {"TopicName": TOPIC} | ({"Subscription": addresses} if addresses else {})
+    yield "Topic", _resource("AWS::SNS::Topic", topic)
     for alarm in alarms(config, {"Ref": "Topic"}):
         yield f"Alarm{_camel(alarm['AlarmName'])}", _resource("AWS::CloudWatch::Alarm", alarm)
-    body = json.dumps(deploy_dashboard.dashboard(config, calls, _ACCOUNT), indent=1)
+    widgets = deploy_dashboard.dashboard(config, calls, _ACCOUNT)["widgets"]
+    # A widget a line: it can be read, and CloudFormation takes 51,200 characters in all.
+    body = '{"widgets": [\n' + ",\n".join(map(json.dumps, widgets)) + "\n]}"
     properties = {"DashboardName": deploy_dashboard.NAME, "DashboardBody": _substituted(body)}
     yield "Dashboard", _resource("AWS::CloudWatch::Dashboard", properties)
-    document = _substituted(policy_document(config, calls, _ACCOUNT))
-    properties = {"Description": "What AgentFlow's workflows do, and nothing else", "PolicyDocument": document}
-    yield "Policy", _resource("AWS::IAM::ManagedPolicy", properties)
+    for name, document in _policies(config, calls).items():
+        properties = {"Description": "What AgentFlow's workflows do, and nothing else", "PolicyDocument": document}
+        yield name, _resource("AWS::IAM::ManagedPolicy", properties)
+
+
+def _policies(config: DeploymentConfig, calls: Calls) -> dict[str, Any]:
+    """Return the policies by their logical ids."""
+    documents = policy_documents(config, calls, _ACCOUNT)
+    return {
+        "Policy" if number == 1 else f"Policy{number}": _substituted(document)
+        for number, document in enumerate(documents, 1)
+    }
 
 
 def _resource(kind: str, properties: dict[str, Any]) -> dict[str, Any]:

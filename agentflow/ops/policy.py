@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, get_args
 
 from agentflow.core.agent import SimpleAgent
@@ -19,6 +20,8 @@ from agentflow.ops.deploy_config import DeploymentConfig
 
 NAMESPACE = "AgentFlow"  # of the metrics
 MOST_CHARACTERS = 6144  # of a managed policy, without its spaces
+_MODELS_A_STATEMENT = 4  # few enough that statements can be spread over policies
+_THROUGH = "bedrock:InferenceProfileArn"
 
 Statement = dict[str, Any]
 
@@ -81,26 +84,29 @@ def calls_of(config: DeploymentConfig) -> Calls:
     return Calls(tuple(sorted(models)), tuple(sorted(guardrails)))
 
 
-def policy_document(config: DeploymentConfig, calls: Calls, account: str) -> dict[str, Any]:
-    """Return the policy that allows what the workflows do, and nothing else.
+def policy_documents(config: DeploymentConfig, calls: Calls, account: str) -> list[dict[str, Any]]:
+    """Return the policies that allow what the workflows do, and nothing else: one, or more where one were too long.
 
     Parameters
     ----------
     account : twelve digits, or the variable that stands for them in a template.
-
-    Raises
-    ------
-    DefinitionError
-        It is longer than IAM takes.
     """
-    statements = [*_of_models(config, calls, account), *_of_permissions(config, account)]
-    document = {"Version": "2012-10-17", "Statement": statements}
-    if (length := len(json.dumps(document, separators=(",", ":")))) > MOST_CHARACTERS:
-        raise DefinitionError(
-            f"The policy of {len(calls.models)} models has {length:,} characters; IAM takes {MOST_CHARACTERS:,}.",
-            fix="Split the workflows over two configurations.",
-        )
-    return document
+    documents: list[dict[str, Any]] = []
+    for statement in [*_of_models(config, calls, account), *_of_permissions(config, account)]:
+        if documents and _length(document := _document(*documents[-1]["Statement"], statement)) <= MOST_CHARACTERS:
+            documents[-1] = document
+        else:
+            documents.append(_document(statement))
+    return documents
+
+
+def _document(*statements: Statement) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _length(document: dict[str, Any]) -> int:
+    """Return how long a policy is for IAM; one that has a variable for the account is shorter in the end."""
+    return len(json.dumps(document, separators=(",", ":")))
 
 
 def _prompts(workflow: Workflow) -> Iterator[SimpleAgent]:
@@ -146,12 +152,19 @@ def _from(region: str, resolved: ResolvedModel, catalog: Catalog) -> CalledModel
 
 
 def _of_models(config: DeploymentConfig, calls: Calls, account: str) -> Iterator[Statement]:
-    actions = ACTIONS if config.permissions.streaming else ACTIONS[:1]
-    for model in calls.models:
-        for number, statement in enumerate(_invoking(model, account)):
-            # The guide's second statement: the models behind a profile, through this profile only.
-            sid = _sid("Call", model.name.rpartition("/")[2], model.profile, model.region, "Behind" if number else "")
-            yield {"Sid": sid, **statement, "Action": list(actions)}
+    actions = list(ACTIONS if config.permissions.streaming else ACTIONS[:1])
+    ordered = sorted(calls.models, key=_way)
+    for (region, profile), group in groupby(ordered, _way):
+        models = list(group)
+        for start in range(0, len(models), _MODELS_A_STATEMENT):
+            sid = _sid("Call", profile, "from", region, str(start) if start else "")
+            pairs = [_invoking(model, account) for model in models[start : start + _MODELS_A_STATEMENT]]
+            yield _allow(sid, actions, _resources(pair[0] for pair in pairs))
+            # What a profile leads to is allowed through it only. Several share a statement: none leads to another's.
+            if behind := [pair[1] for pair in pairs if len(pair) > 1]:
+                profiles = [statement["Condition"]["StringLike"][_THROUGH] for statement in behind]
+                condition = {"StringLike": {_THROUGH: profiles}}
+                yield {**_allow(f"{sid}Behind", actions, _resources(behind)), "Condition": condition}
     if config.permissions.count_tokens:
         arns = {
             f"arn:{config.partition}:bedrock:{model.region}::foundation-model/{model.bare_id}" for model in calls.models
@@ -163,6 +176,15 @@ def _of_models(config: DeploymentConfig, calls: Calls, account: str) -> Iterator
             for region, name in calls.guardrails
         }
         yield _allow("ApplyGuardrails", ["bedrock:ApplyGuardrail"], sorted(arns))
+
+
+def _way(model: CalledModel) -> tuple[str, str]:
+    return model.region, model.profile
+
+
+def _resources(statements: Iterable[Statement]) -> list[str]:
+    found = [statement["Resource"] for statement in statements]
+    return [arn for arns in found for arn in ([arns] if isinstance(arns, str) else arns)]
 
 
 def _invoking(model: CalledModel, account: str) -> list[Statement]:
