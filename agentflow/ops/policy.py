@@ -70,7 +70,7 @@ def calls_of(config: DeploymentConfig) -> Calls:
         except DefinitionError as error:
             raise DefinitionError(f"The workflow {path} cannot be read: {error}") from error
         for agent in _prompts(workflow):
-            given = getattr(agent.client, "given", {})
+            given = getattr(agent._client, "given", {})  # none: the settings of wherever it will run
             if given.get("endpoint_url"):  # its own endpoint asks for no permission of IAM
                 continue
             regions = given.get("regions") or [given.get("region_name") or config.region]
