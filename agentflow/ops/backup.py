@@ -237,11 +237,11 @@ def _unpacked(archive: bytes, place: str) -> dict[str, bytes]:
             _damaged(place, "it is larger than any backup")
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
             for member in tar:
-                if not member.isreg() or not _stays_inside(member.name) or member.name in contents:
+                if not member.isreg() or member.issparse() or not _stays_inside(member.name) or member.name in contents:
                     _damaged(place, f"it has {member.name!r}, which is no plain file inside of it")
                 content = tar.extractfile(member)
                 contents[member.name] = content.read() if content else b""
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, OverflowError, ValueError) as error:
         _damaged(place, f"it cannot be unpacked ({error})", error)
     if (text := contents.pop(MANIFEST, None)) is None:
         _damaged(place, f"it has no {MANIFEST}, which each backup of AgentFlow has")

@@ -195,6 +195,17 @@ def test_links_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         restore(str(tmp_path / "bomb.tar.gz"), tmp_path / "out")
 
 
+def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path) -> None:
+    huge = tarfile.TarInfo("config/a")
+    huge.size = 2**70
+    sparse = tarfile.TarInfo("config/a")
+    sparse.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40)}  # zeros that no byte stands for
+    for header in (huge.tobuf(tarfile.GNU_FORMAT), sparse.tobuf(tarfile.PAX_FORMAT)):
+        (tmp_path / "lies.tar.gz").write_bytes(gzip.compress(header + bytes(1024)))
+        with pytest.raises(InputError, match="is no backup that can be used"):
+            restore(str(tmp_path / "lies.tar.gz"), tmp_path / "out")
+
+
 def test_a_link_in_the_folder_leads_nowhere(project: Path, tmp_path: Path) -> None:
     back_up("../saved.tar.gz", Path("config/deployment_config.yaml"))
     (tmp_path / "elsewhere").mkdir()
