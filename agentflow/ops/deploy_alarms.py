@@ -11,11 +11,7 @@ from agentflow.ops.policy import NAMESPACE
 TOPIC = "agentflow-alerts"  # the runbook's
 _PREFIX = "agentflow-"
 
-# Counts of what happened, and of what it is a part of.
-_RETRIES = ("AgentRetries", "AgentExecutions")
-_ERRORS = ("AgentErrors", "AgentExecutions")
-_THROTTLES = ("BedrockThrottles", "BedrockCalls")
-_MODEL_ERRORS = ("BedrockErrors", "BedrockCalls")
+_ENDED = {"ok": ("WorkflowSuccess", "Sum"), "failed": ("WorkflowFailure", "Sum")}
 
 Alarm = dict[str, Any]
 
@@ -23,8 +19,8 @@ Alarm = dict[str, Any]
 def alarms(config: DeploymentConfig, topic: Any) -> list[Alarm]:
     """Return the alarms, without those that the configuration leaves out.
 
-    Rates are of sums over all processes: an average of the rates of each would count one that does little like one
-    that does much.
+    Rates are of all that ran, in whichever process: an average of the rates of each process would count one that does
+    little like one that does much.
 
     Parameters
     ----------
@@ -57,18 +53,17 @@ def _all(limits: Thresholds) -> Iterator[Alarm]:
 
 def _of_workflows(limits: Thresholds) -> Iterator[Alarm]:
     success, failure = limits.workflow_success_percent, limits.workflow_failure_percent
-    runs = {"ok": "WorkflowSuccess", "failed": "WorkflowFailure"}
     every = "(FILL(ok, 0) + FILL(failed, 0))"
     enough = f"{every} >= {limits.minimum_count}"
     yield {
         **_named("low-success-rate", f"Less than {success:g}% of the workflows succeed."),
-        "Metrics": _metrics(runs, limits.period_seconds, f"IF({enough}, 100 * FILL(ok, 0) / {every}, 100)"),
+        "Metrics": _metrics(_ENDED, limits.period_seconds, f"IF({enough}, 100 * FILL(ok, 0) / {every}, 100)"),
         **_judged(limits, success),
         "ComparisonOperator": "LessThanThreshold",
     }
     yield {
         **_named("high-error-rate", f"More than {failure:g}% of the workflows fail."),
-        "Metrics": _metrics(runs, limits.period_seconds, f"IF({enough}, 100 * FILL(failed, 0) / {every}, 0)"),
+        "Metrics": _metrics(_ENDED, limits.period_seconds, f"IF({enough}, 100 * FILL(failed, 0) / {every}, 0)"),
         **_judged(limits, failure),
     }
     minutes, ms, most = limits.workflow_duration_minutes, limits.high_latency_ms, limits.active_workflows
@@ -87,26 +82,27 @@ def _of_agents_and_models(limits: Thresholds) -> Iterator[Alarm]:
     yield _level(limits, "agent-execution-time", what, ("AgentExecutionTime", "Average"), agent * 1000)
     what = f"Bedrock takes more than {bedrock:g} s to answer on average."
     yield _level(limits, "bedrock-latency", what, ("BedrockLatency", "Average"), bedrock * 1000)
-    for name, threshold, things, some, every in (
-        ("agent-retry-rate", limits.agent_retry_percent, "agent executions are retried", *_RETRIES),
-        ("agent-error-rate", limits.agent_error_percent, "agent executions fail", *_ERRORS),
-        ("throttling-rate", limits.throttling_percent, "requests to Bedrock are throttled", *_THROTTLES),
-        ("model-error-rate", limits.model_error_percent, "requests to Bedrock fail", *_MODEL_ERRORS),
+    # A sample of these is 100 or 0, one for each execution or request: their average is the rate of them all.
+    for name, threshold, things, metric in (
+        ("agent-retry-rate", limits.agent_retry_percent, "agent executions are retried", "AgentRetryRate"),
+        ("agent-error-rate", limits.agent_error_percent, "agent executions fail", "AgentErrorRate"),
+        ("throttling-rate", limits.throttling_percent, "requests to Bedrock are throttled", "ThrottlingRate"),
+        ("model-error-rate", limits.model_error_percent, "requests to Bedrock fail", "ModelErrorRate"),
     ):
-        expression = f"IF(FILL(every, 0) >= {limits.minimum_count}, 100 * FILL(some, 0) / FILL(every, 0), 0)"
+        metrics = {"rate": (metric, "Average"), "every": (metric, "SampleCount")}
+        expression = f"IF(FILL(every, 0) >= {limits.minimum_count}, rate, 0)"
         yield {
             **_named(name, f"More than {threshold:g}% of the {things}."),
-            "Metrics": _metrics({"some": some, "every": every}, limits.period_seconds, expression),
+            "Metrics": _metrics(metrics, limits.period_seconds, expression),
             **_judged(limits, threshold),
         }
 
 
 def _nothing_ran(hours: int) -> Alarm:
     """Return the alarm for silence: the only one that goes off where there are no data."""
-    runs = {"ok": "WorkflowSuccess", "failed": "WorkflowFailure"}
     return {
         **_named("nothing-ran", f"No workflow has ended for {hours} h: does whatever starts them still run?"),
-        "Metrics": _metrics(runs, 3600, "FILL(ok, 0) + FILL(failed, 0)"),
+        "Metrics": _metrics(_ENDED, 3600, "FILL(ok, 0) + FILL(failed, 0)"),
         "ComparisonOperator": "LessThanThreshold",
         "Threshold": 1,
         "EvaluationPeriods": hours,
@@ -126,17 +122,24 @@ def _level(limits: Thresholds, name: str, what: str, metric: tuple[str, str], th
     }
 
 
-def _metrics(metrics: Mapping[str, str], period: int, expression: str) -> list[dict[str, Any]]:
-    """Return an expression of sums, and the metrics that it is of, by what it calls them."""
-    sums = [
-        {
-            "Id": id_,
-            "MetricStat": {"Metric": {"Namespace": NAMESPACE, "MetricName": name}, "Period": period, "Stat": "Sum"},
-            "ReturnData": False,
-        }
-        for id_, name in metrics.items()
+def _metrics(metrics: Mapping[str, tuple[str, str]], period: int, expression: str) -> list[dict[str, Any]]:
+    """Return an expression, and the metrics and statistics that it is of, by what it calls them."""
+    shown = {"Id": "value", "Expression": expression, "ReturnData": True}
+    return [
+        *(
+            {
+                "Id": id_,
+                "MetricStat": {
+                    "Metric": {"Namespace": NAMESPACE, "MetricName": name},
+                    "Period": period,
+                    "Stat": statistic,
+                },
+                "ReturnData": False,
+            }
+            for id_, (name, statistic) in metrics.items()
+        ),
+        shown,
     ]
-    return [*sums, {"Id": "value", "Expression": expression, "ReturnData": True}]
 
 
 def _named(name: str, what: str) -> Alarm:

@@ -65,15 +65,10 @@ def _of_workflows(config: DeploymentConfig) -> list[Widget]:
         ),
         _graph(
             config,
-            "Retries, Errors, Throttles",
+            "Retries, Errors, Throttles (%)",
             [
-                _own(name, "Sum")
-                for name in (
-                    "AgentRetries",
-                    "AgentErrors",
-                    "BedrockThrottles",
-                    "BedrockErrors",
-                )
+                _own(name, "Average")
+                for name in ("AgentRetryRate", "AgentErrorRate", "ThrottlingRate", "ModelErrorRate")
             ],
         ),
         _graph(config, "Cost (USD an hour)", [_own("CostUSD", "Sum")], period=3600),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 Value = float | None  # None: no data
@@ -26,6 +27,12 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
     "LessThanThreshold": operator.lt,
 }
+_STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Sum": sum,
+    "Average": fmean,
+    "Maximum": max,
+    "SampleCount": len,
+}
 
 
 def evaluate(expression: str, values: Mapping[str, Value]) -> Value:
@@ -33,17 +40,26 @@ def evaluate(expression: str, values: Mapping[str, Value]) -> Value:
     return _value(ast.parse(expression, mode="eval").body, values)
 
 
-def goes_off(alarm: Mapping[str, Any], period: Mapping[str, Value]) -> bool:
-    """Return whether an alarm goes off where all its periods are like this one: what metrics are, by their names."""
+def statistic(samples: Sequence[float], name: str) -> Value:
+    """Return a statistic of the samples of a period, None where there are none: CloudWatch has no data then."""
+    if not samples:
+        return None
+    return _STATISTICS[name](samples)
+
+
+def goes_off(alarm: Mapping[str, Any], period: Mapping[str, Sequence[float]]) -> bool:
+    """Return whether an alarm goes off where all its periods are like this one: samples by the names of metrics."""
     if "Metrics" in alarm:
-        *sums, shown = alarm["Metrics"]
-        assert [metric["ReturnData"] for metric in (*sums, shown)] == [False] * len(sums) + [True]
-        value = evaluate(
-            shown["Expression"],
-            {metric["Id"]: period.get(metric["MetricStat"]["Metric"]["MetricName"]) for metric in sums},
-        )
+        *parts, shown = alarm["Metrics"]
+        assert [metric["ReturnData"] for metric in (*parts, shown)] == [False] * len(parts) + [True]
+        values = {
+            metric["Id"]: statistic(period.get(part["Metric"]["MetricName"], ()), part["Stat"])
+            for metric in parts
+            for part in (metric["MetricStat"],)
+        }
+        value = evaluate(shown["Expression"], values)
     else:
-        value = period.get(alarm["MetricName"])
+        value = statistic(period.get(alarm["MetricName"], ()), alarm["Statistic"])
     if value is None:
         return bool(alarm["TreatMissingData"] == "breaching")
     return _COMPARISONS[alarm["ComparisonOperator"]](value, alarm["Threshold"])

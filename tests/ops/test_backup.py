@@ -133,7 +133,7 @@ def test_no_damage_passes(project: Path, tmp_path: Path) -> None:
     whole = contents(project)
     chance = random.Random(5)
     refused = 0
-    for number in range(400):
+    for number in range(200):
         damaged = plain.copy()
         damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)  # under the checksum of gzip
         path = tmp_path / "damaged.tar.gz"
@@ -146,7 +146,7 @@ def test_no_damage_passes(project: Path, tmp_path: Path) -> None:
         else:  # a bit that means nothing, such as one of the padding
             assert contents(restored.into) == {name: whole[name] for name in SAVED}, number
             shutil.rmtree(restored.into)
-    assert refused > 100
+    assert refused > 50
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, -1])

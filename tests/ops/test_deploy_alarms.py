@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,11 @@ import pytest
 
 from agentflow.ops.deploy_alarms import alarms
 from agentflow.ops.deploy_config import DeploymentConfig, Thresholds
-from tests.ops.metric_math import Value, evaluate, goes_off
+from agentflow.ops.deploy_dashboard import dashboard
+from agentflow.ops.policy import Calls
+from tests.ops.metric_math import evaluate, goes_off
+
+Period = Mapping[str, Sequence[float]]  # samples by the names of metrics
 
 CONFIG = DeploymentConfig(workflows=(Path("any.yaml"),))
 
@@ -21,11 +28,11 @@ RUNBOOK: dict[str, tuple[set[str], str, float]] = {
     "agentflow-high-latency": ({"WorkflowDuration"}, ">", 30_000),
     "agentflow-active-workflows": ({"ActiveWorkflows"}, ">", 100),
     "agentflow-agent-execution-time": ({"AgentExecutionTime"}, ">", 30_000),
-    "agentflow-agent-retry-rate": ({"AgentRetries", "AgentExecutions"}, ">", 10),
-    "agentflow-agent-error-rate": ({"AgentErrors", "AgentExecutions"}, ">", 5),
+    "agentflow-agent-retry-rate": ({"AgentRetryRate"}, ">", 10),
+    "agentflow-agent-error-rate": ({"AgentErrorRate"}, ">", 5),
     "agentflow-bedrock-latency": ({"BedrockLatency"}, ">", 10_000),
-    "agentflow-throttling-rate": ({"BedrockThrottles", "BedrockCalls"}, ">", 1),
-    "agentflow-model-error-rate": ({"BedrockErrors", "BedrockCalls"}, ">", 2),
+    "agentflow-throttling-rate": ({"ThrottlingRate"}, ">", 1),
+    "agentflow-model-error-rate": ({"ModelErrorRate"}, ">", 2),
     "agentflow-nothing-ran": ({"WorkflowSuccess", "WorkflowFailure"}, "<", 1),
 }
 
@@ -35,7 +42,7 @@ def made(**limits: Any) -> dict[str, dict[str, Any]]:
     return {alarm["AlarmName"]: alarm for alarm in alarms(config, "TOPIC")}
 
 
-def going_off(period: dict[str, Value], **limits: Any) -> set[str]:
+def going_off(period: Period, **limits: Any) -> set[str]:
     return {name.removeprefix("agentflow-") for name, alarm in made(**limits).items() if goes_off(alarm, period)}
 
 
@@ -68,32 +75,56 @@ def test_an_alarm_is_within_the_limits_of_cloudwatch(name: str) -> None:
     assert not {"MetricName", "Namespace", "Statistic", "Period"} & alarm.keys() or not metrics
 
 
-@pytest.mark.parametrize("period", [{}, {"WorkflowSuccess": 0.0, "WorkflowFailure": 0.0, "BedrockCalls": 0.0}])
-def test_where_nothing_runs_only_that_is_told(period: dict[str, Value]) -> None:
+RATES = ("AgentRetryRate", "AgentErrorRate", "ThrottlingRate", "ModelErrorRate")
+
+
+def rate(some: int, every: int) -> list[float]:
+    """Return the samples of a rate: one for each execution or request."""
+    return [100.0] * some + [0.0] * (every - some)
+
+
+@pytest.mark.parametrize("period", [{}, {"WorkflowSuccess": [0.0], "WorkflowFailure": [0.0]}])
+def test_where_nothing_runs_only_that_is_told(period: Period) -> None:
     assert going_off(period) == {"nothing-ran"}
     assert going_off(period, nothing_ran_hours=None) == set()
 
 
 def test_one_run_that_fails_is_no_rate() -> None:
-    one: dict[str, Value] = {"WorkflowFailure": 1, "AgentExecutions": 1, "AgentErrors": 1, "AgentRetries": 1}
-    assert going_off(one | {"BedrockCalls": 2, "BedrockErrors": 1, "BedrockThrottles": 1}) == set()
+    assert going_off({"WorkflowFailure": [1], **{name: rate(1, 1) for name in RATES}}) == set()
 
 
 def test_one_run_that_fails_is_a_rate_where_the_configuration_says_so() -> None:
-    assert going_off({"WorkflowFailure": 1}, minimum_count=1) == {"low-success-rate", "high-error-rate"}
-    assert going_off({"WorkflowSuccess": 1}, minimum_count=1) == set()
+    failed: Period = {"WorkflowFailure": [1], "WorkflowSuccess": [0], "AgentErrorRate": [100]}
+    assert going_off(failed, minimum_count=1) == {"low-success-rate", "high-error-rate", "agent-error-rate"}
+    assert going_off({"WorkflowSuccess": [1], "AgentErrorRate": [0]}, minimum_count=1) == set()
 
 
 def test_a_thousand_runs_are_judged_at_the_thresholds() -> None:
-    levels: dict[str, Value] = {"WorkflowDuration": 30_000, "AgentExecutionTime": 30_000, "BedrockLatency": 10_000}
-    counts: dict[str, Value] = {"AgentRetries": 100, "AgentErrors": 50, "BedrockThrottles": 10, "BedrockErrors": 20}
-    every: dict[str, Value] = {"AgentExecutions": 1000, "BedrockCalls": 1000}
-    at_the_limit = levels | counts | {"WorkflowFailure": 50, "ActiveWorkflows": 100}
-    assert going_off(at_the_limit | every | {"WorkflowSuccess": 950}) == set()
-    over: dict[str, Value] = {name: (value or 0) + 1 for name, value in at_the_limit.items()}
+    def a_thousand(more: int) -> Period:
+        failed = 50 + more
+        return {
+            "WorkflowSuccess": [1] * (1000 - failed) + [0] * failed,
+            "WorkflowFailure": [0] * (1000 - failed) + [1] * failed,
+            "WorkflowDuration": [30_000 + more] * 1000,
+            "ActiveWorkflows": [1, 100 + more, 2],
+            "AgentExecutionTime": [30_000 + more] * 1000,
+            "BedrockLatency": [10_000 + more] * 1000,
+            "AgentRetryRate": rate(100 + more, 1000),
+            "AgentErrorRate": rate(50 + more, 1000),
+            "ThrottlingRate": rate(10 + more, 1000),
+            "ModelErrorRate": rate(20 + more, 1000),
+        }
+
+    assert going_off(a_thousand(0)) == set()
     everything = {name.removeprefix("agentflow-") for name in RUNBOOK} - {"nothing-ran", "workflow-duration"}
-    assert going_off(over | every | {"WorkflowSuccess": 949}) == everything
-    assert going_off({"WorkflowSuccess": 1000, "WorkflowDuration": 300_001}) == {"workflow-duration", "high-latency"}
+    assert going_off(a_thousand(1)) == everything
+    slow: Period = {"WorkflowSuccess": [1] * 1000, "WorkflowDuration": [300_001] * 1000}
+    assert going_off(slow) == {"workflow-duration", "high-latency"}
+
+
+def test_a_process_that_does_little_weighs_little() -> None:
+    """One that failed its only run, beside one that ended 999 well: the average of their rates is 50%."""
+    assert going_off({"WorkflowSuccess": [1] * 999, "WorkflowFailure": [1], "AgentErrorRate": rate(1, 1000)}) == set()
 
 
 def test_the_rate_is_of_all_runs_and_a_missing_count_is_zero() -> None:
@@ -105,5 +136,14 @@ def test_the_rate_is_of_all_runs_and_a_missing_count_is_zero() -> None:
 
 
 def test_money_has_an_alarm_where_a_figure_is_given() -> None:
-    assert going_off({"WorkflowSuccess": 9, "CostUSD": 5.01}, cost_usd_per_hour=5) == {"cost"}
+    assert going_off({"WorkflowSuccess": [1], "CostUSD": [5, 0.01]}, cost_usd_per_hour=5) == {"cost"}
     assert made(cost_usd_per_hour=5)["agentflow-cost"]["Period"] == 3600
+
+
+def test_what_the_alarms_and_the_dashboard_are_of_is_published() -> None:
+    published = pytest.importorskip("agentflow.ops.metrics").METRICS
+    graphs = json.dumps(dashboard(CONFIG, Calls((), ()), "123456789012"))
+    alarmed = {name for names, _, _ in RUNBOOK.values() for name in names} | {"CostUSD"}
+    shown = set(re.findall(r'\["AgentFlow", "(\w+)"', graphs))
+    assert len(shown) > 8
+    assert alarmed | shown <= published.keys()
