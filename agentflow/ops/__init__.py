@@ -1,1 +1,1 @@
-"""Running workflows for real: what is deployed, logs and metrics, health, diagnosis."""
+"""Operations: what running workflows say of themselves, in logs and metrics."""
