@@ -11,6 +11,8 @@ from pathlib import Path
 from agentflow import __version__
 from agentflow.core.errors import AgentFlowError
 
+_DEPLOYMENT = Path("config/deployment_config.yaml")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
@@ -91,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: RUN-STEP.ipynb in this folder")
     opening.set_defaults(command=_open)
 
+    _add_deployment(commands)
+
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -116,6 +120,51 @@ def _parser() -> argparse.ArgumentParser:
     pull = actions.add_parser("pull", help="fetch the small model's weights (93 MB) into the user's cache folder")
     pull.set_defaults(command=_pull)
     return parser
+
+
+def _add_deployment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what is done where workflows run for real."""
+    deploy = commands.add_parser(
+        "deploy",
+        help="print what is deployed on AWS: dashboard, alarms, log groups, queries and the policy of the workflows",
+        epilog="agentflow deploy template > agentflow.yaml && aws cloudformation deploy --template-file agentflow.yaml "
+        "--stack-name agentflow --capabilities CAPABILITY_IAM",
+    )
+    deploy.add_argument(
+        "part",
+        choices=["template", "dashboard", "alarms", "policy"],
+        help="a CloudFormation template, or a part in the JSON that the AWS CLI takes",
+    )
+    deploy.add_argument(
+        "--config",
+        type=Path,
+        default=_DEPLOYMENT,
+        metavar="FILE",
+        help=f"default {_DEPLOYMENT}",
+    )
+    deploy.add_argument("--name", help="of `alarms`: this one only, for `put-metric-alarm --cli-input-json`")
+    deploy.set_defaults(command=_deploy)
+
+    backup = commands.add_parser("backup", help="save config/ and the workflows, with the checksum of each file")
+    backup.add_argument(
+        "path", metavar="PATH", help="a new .tar.gz, also s3://...; a folder gets one named by the time"
+    )
+    backup.add_argument(
+        "--config",
+        type=Path,
+        default=_DEPLOYMENT,
+        metavar="FILE",
+        help=f"its folder is saved, and the workflows that it names; default {_DEPLOYMENT}",
+    )
+    backup.add_argument(
+        "--workflow", type=Path, action="append", default=[], metavar="FILE", help="one more, with what it nests"
+    )
+    backup.set_defaults(command=_backup)
+
+    restore = commands.add_parser("restore", help="write the files of a backup, once all checksums are right")
+    restore.add_argument("path", metavar="PATH", help="of the backup, also s3://...")
+    restore.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="default: the current folder")
+    restore.set_defaults(command=_restore)
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -148,6 +197,27 @@ def _open(options: argparse.Namespace) -> int:
     from agentflow.notebook.open_run import open_run
 
     print(open_run(options.run, options.step, options.item, options.out))
+    return 0
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from agentflow.ops.deploy import deployment_part
+
+    print(deployment_part(options.part, options.config, alarm=options.name))
+    return 0
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from agentflow.ops.backup import back_up
+
+    print(back_up(options.path, options.config, options.workflow))
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from agentflow.ops.backup import restore
+
+    print(restore(options.path, options.into))
     return 0
 
 

@@ -21,13 +21,14 @@ from agentflow.batch.opening import Opened, open_job, open_manifest
 from agentflow.batch.outputs import ABOUT
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import tell_quote
-from agentflow.batch.remote import is_s3, local_copy, mirrored
+from agentflow.batch.remote import local_copy, mirrored
 from agentflow.batch.source import INDEX, Source, open_source
 from agentflow.batch.world import JobInterrupted
 from agentflow.core import portal
 from agentflow.core.budget import budget
 from agentflow.core.errors import InputError, RunInterrupted
 from agentflow.core.result import RunResult
+from agentflow.models.s3 import is_s3
 from agentflow.utils.env import setting
 
 if TYPE_CHECKING:

@@ -12,17 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentflow.batch.folder import LOCK
 from agentflow.batch.manifest import digest_of
-from agentflow.core.errors import InputError
+from agentflow.models.s3 import is_s3, place_on_s3, s3_client, s3_errors_of
 from agentflow.utils.env import setting
-
-
-def is_s3(path: object) -> bool:
-    """Return whether a path is one of S3."""
-    return isinstance(path, str) and path.startswith("s3://")
 
 
 @contextmanager
@@ -37,11 +31,11 @@ def local_copy(rows: Any) -> Iterator[Any]:
     if not is_s3(rows):
         yield rows
         return
-    bucket, key = _place(rows)
+    bucket, key = place_on_s3(rows)
     with tempfile.TemporaryDirectory(prefix="agentflow-") as folder:
         copy = Path(folder) / Path(key).name
-        with _explained(rows):
-            _client().download_file(bucket, key, str(copy))
+        with s3_errors_of(rows):
+            s3_client().download_file(bucket, key, str(copy))
         yield copy
 
 
@@ -57,12 +51,12 @@ def mirrored(out: Path | str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
     if isinstance(out, Path):
         yield out, lambda _file: None
         return
-    bucket, prefix = _place(out)
+    bucket, prefix = place_on_s3(out)
     home = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
     folder = home / "jobs" / f"s3-{digest_of([out])}"
     folder.mkdir(parents=True, exist_ok=True)
-    client = _client()
-    with _explained(out):
+    client = s3_client()
+    with s3_errors_of(out):
         _fetch(client, bucket, prefix, folder)
 
     def on_written(file: Path) -> None:
@@ -89,33 +83,3 @@ def _fetch(client: Any, bucket: str, prefix: str, folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file() and file not in there and file.name != LOCK:
             file.unlink()
-
-
-def _place(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    key = parts.path.strip("/")
-    if not parts.netloc or not key:
-        raise InputError(f"{url!r} is no place on S3.", fix="Give s3://BUCKET/KEY.")
-    return parts.netloc, key
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise InputError(f"{url} cannot be used: {error}.", fix="Check the name, and your rights for it.") from error
-
-
-def _client() -> Any:
-    import boto3
-
-    return boto3.Session(profile_name=_profile()).client("s3", region_name=setting("AWS_REGION").value)
-
-
-def _profile() -> str | None:
-    from agentflow.models.transport import existing_profile
-
-    return existing_profile(setting("AWS_PROFILE").value)

@@ -1,0 +1,1 @@
+"""Operations: what running workflows say of themselves, in logs and metrics."""

@@ -1,0 +1,30 @@
+"""A moto server that stands for AWS, and clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+Client = Callable[[str], Any]
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"  # moto's
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Client]:
+    """Give what makes a client of a service."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+
+    def client(service: str) -> Any:
+        return boto3.client(service, region_name=REGION, endpoint_url=f"http://{host}:{port}", **keys)
+
+    yield client
+    server.stop()
