@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 FOREIGN := .venv-foreign
+# Tests of how soon something happens: kernels, a browser, kills. Others beside them would make them fail by chance.
+ALONE := tests/browser tests/notebook tests/crash
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench lock clean
@@ -41,7 +43,8 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/lint-imports
 
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest --nbval-lax -rfEs tests notebooks
+	@$(BIN)/pytest -rfEs -n 2 --dist loadfile tests $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest --nbval-lax -rfEs $(ALONE) notebooks
 
 test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
 	@$(BIN)/pytest -m foreign tests/foreign
