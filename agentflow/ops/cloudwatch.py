@@ -10,6 +10,7 @@ import queue
 import re
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from agentflow.core.errors import InputError
@@ -19,7 +20,13 @@ from agentflow.utils.logging import JsonFormatter
 
 MOST_WAITING = 100_000  # records; more are dropped
 SEND_EVERY_SECONDS = 5  # a batch, or when it is full
-EXIT_SECONDS = 3  # how long the end of the process waits for what is on its way, twice at most
+EXIT_SECONDS = 5  # how long the end of the process waits for what is on its way
+
+# Of PutLogEvents (Amazon CloudWatch Logs API Reference); each event counts its UTF-8 bytes and 26 more.
+MOST_EVENTS = 10_000
+MOST_BYTES = 1_048_576
+MOST_BYTES_OF_EVENT = 1_000_000
+EXTRA_BYTES = 26
 
 _log = logging.getLogger(__name__)
 _GROUP_NAME = re.compile(r"[\w.\-/#]{1,512}", re.ASCII)
@@ -66,54 +73,83 @@ class CloudWatchLogs(logging.Handler):
             )
         self.group = group
         self.dropped = 0
+        self._formatter = JsonFormatter()
+        self._stream = f"{platform.node() or 'host'}/{os.getpid()}"
         self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-        self._is_lost = False  # nothing can be sent
-        self._sender: Any = None
+        self._wake = threading.Event()
+        self._is_sending = True  # until all that was there has been sent
+        self._is_closed = self._is_lost = False
         threading.Thread(target=self._serve, name="agentflow-cloudwatch-logs", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record in; never blocks and never raises."""
-        if self._is_lost or self._waiting.qsize() >= MOST_WAITING:
+        waiting = self._waiting.qsize()
+        if self._is_lost or waiting >= MOST_WAITING:
             self.dropped += 1
             return
         self._waiting.put(record)
+        if waiting >= MOST_EVENTS:
+            self._wake.set()
 
     def _serve(self) -> None:
         try:
-            self._sender = self._make_sender()
+            sender = self._sender()
         except Exception as error:  # noqa: BLE001 - no credentials, no rights, no network: the runs go on
             self._is_lost = True
             _log.warning("nothing is logged to %s of CloudWatch: %s", self.group, error)
             return
-        while True:
-            record = self._waiting.get()
-            if self._is_full():
-                self.dropped += 1
-            else:
-                self._sender.handle(record)
+        while not (self._is_closed and self._waiting.empty()):
+            self._wake.wait(SEND_EVERY_SECONDS)
+            self._wake.clear()
+            self._is_sending = True
+            for events in self._batches():
+                sender.send(events)
+            self._is_sending = False
 
-    def _make_sender(self) -> Any:
+    def _sender(self) -> Any:
+        """Return what sends batches: watchtower, which makes group and stream, and tries again."""
         import watchtower
 
-        sender = watchtower.CloudWatchLogHandler(
-            log_group_name=self.group,
-            log_stream_name=f"{platform.node() or 'host'}/{os.getpid()}",
-            send_interval=SEND_EVERY_SECONDS,
-            boto3_client=aws_client("logs"),
-        )
-        sender.FLUSH_TIMEOUT = EXIT_SECONDS
-        sender.setFormatter(JsonFormatter())
-        return sender
+        stream = self._stream
 
-    def _is_full(self) -> bool:
-        """Return whether what was handed on cannot be sent as fast as it comes."""
-        behind: int = sum(waiting.qsize() for waiting in self._sender.queues.values())
-        return behind >= MOST_WAITING
+        class Sender(watchtower.CloudWatchLogHandler):
+            """Without watchtower's own queue, which takes more of each record's time than all else together."""
+
+            def send(self, events: list[dict[str, Any]]) -> None:
+                self.sequence_tokens.setdefault(stream, None)
+                self._submit_batch(events, stream)  # type: ignore[no-untyped-call]
+
+        client = aws_client("logs")
+        return Sender(log_group_name=self.group, log_stream_name=stream, use_queues=False, boto3_client=client)
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        """Return what waits, as batches that PutLogEvents takes."""
+        events: list[dict[str, Any]] = []
+        size = 0
+        while not self._waiting.empty():
+            record = self._waiting.get()
+            line = self._formatter.format(record)
+            bytes_ = len(line.encode("utf-8", "replace")) + EXTRA_BYTES
+            if bytes_ > MOST_BYTES_OF_EVENT:
+                self.dropped += 1
+                continue
+            if size + bytes_ > MOST_BYTES or len(events) >= MOST_EVENTS:
+                yield events
+                events, size = [], 0
+            events.append({"timestamp": int(record.created * 1000), "message": line})
+            size += bytes_
+        if events:
+            yield events
 
     def flush(self) -> None:
         """Send what has been taken in, for some seconds at most."""
         until = time.monotonic() + EXIT_SECONDS
-        while not self._is_lost and time.monotonic() < until and (self._sender is None or not self._waiting.empty()):
+        while not self._is_lost and time.monotonic() < until and (self._is_sending or not self._waiting.empty()):
+            self._wake.set()
             time.sleep(0.01)
-        if self._sender is not None:
-            self._sender.flush()
+
+    def close(self) -> None:
+        """Take in nothing more; what was taken in is still sent."""
+        self._is_closed = True
+        self._wake.set()
+        super().close()

@@ -7,7 +7,7 @@ Each metric is published with no dimension, since CloudWatch never adds up over 
 `Workflow`, the name of the workflow, or `ModelId`, the id or profile that was asked. Each of these is a metric on the
 bill: 0.30 dollars a month for each of the first 10,000, in the hours in which there is data (US East;
 https://aws.amazon.com/cloudwatch/pricing/). W workflows and M models are 7 + 7 W + 9 + 9 M + 1 metrics: 9.90 dollars
-a month for one of each, 29.10 for 5 workflows on 3 models. Runs, steps and users are no dimensions for that reason.
+a month for one of each, 23.70 for 5 workflows on 3 models. Runs, steps and users are no dimensions for that reason.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ run on the one record at ERROR, `attempt` on the records of attempts alone.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -212,17 +213,27 @@ def _took(place: Placed, event: StepFinished | StepFailed | StepCancelled, field
     return f" in {row.latency_ms:,.0f} ms"
 
 
+_BLANK = logging.LogRecord(logger.name, logging.INFO, __file__, 0, "", None, None).__dict__
+_new = logging.LogRecord.__new__
+
+
 def _record(level: int, place: Placed, event: str, message: str, fields: Mapping[str, Any]) -> None:
     """Write a record, without the search for the line of code that a `logger.log` makes."""
     if not logger.isEnabledFor(level):
         return
-    run_id = place.root.run_id
-    record = logging.LogRecord(logger.name, level, __file__, 0, message, None, None)
+    run_id, now = place.root.run_id, time.time()
+    record = _new(logging.LogRecord)  # its constructor takes longer than all of this
+    record.__dict__.update(_BLANK)
     record.__dict__.update(
+        fields,
+        created=now,
+        msecs=now % 1 * 1000,
+        msg=message,
+        levelno=level,
+        levelname=logging.getLevelName(level),
         workflow_id=run_id,
         run_id=run_id,
         workflow_name=(place.inner if place.counts else place.root).workflow,
         event=event,
-        **{name: value for name, value in fields.items() if value is not None},
     )
     logger.handle(record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from agentflow.core.errors import InputError
-from agentflow.core.events import Event
+from agentflow.core.events import Event, StepStarted
 from agentflow.core.readers import Reader, ReaderThread, wait_for_readers
 from agentflow.core.result import RunResult
 from agentflow.ops.cloudwatch import CloudWatchLogs, aws_client
@@ -18,6 +18,7 @@ from agentflow.ops.metrics import Meter
 from agentflow.ops.places import placed
 from agentflow.ops.publishing import Publisher, publish_by_api, publish_in_log
 from agentflow.ops.run_log import RunLog
+from agentflow.ops.run_log import logger as runs_log
 from agentflow.utils.env import setting
 from agentflow.utils.logging import PACKAGE, level_of_setting, setup_logger
 
@@ -50,6 +51,11 @@ class Signals:
         self._meter = Meter()
         self.publisher = Publisher(self._meter, made) if (made := publish[metrics]) else None
         self.thread = ReaderThread(self.read)
+
+    def take(self, event: Event, result: RunResult) -> None:
+        """Take in an event that has something to say; never blocks and never raises."""
+        if type(event) is not StepStarted or runs_log.isEnabledFor(logging.DEBUG):
+            self.thread.take(event, result)
 
     def read(self, event: Event, result: RunResult) -> None:
         """Take in one event of a run."""
@@ -92,10 +98,10 @@ def signal_tap() -> Reader:
     with _current.lock:
         if _current.signals is None or _current.settings != settings:
             signals = Signals(*settings)
-            _drop()
+            reset()
             _current.settings, _current.signals = settings, signals
             _open_log(signals.handler, needs_lines=settings[1] == "logs")
-        return _current.signals.thread.take
+        return _current.signals.take
 
 
 def _open_log(handler: logging.Handler | None, *, needs_lines: bool) -> None:
@@ -109,11 +115,13 @@ def _open_log(handler: logging.Handler | None, *, needs_lines: bool) -> None:
         setup_logger(PACKAGE)
 
 
-def _drop() -> None:
+def reset() -> None:
+    """Read no more runs; the next one makes new signals."""
     if (signals := _current.signals) is not None:
         _current.settings = _current.signals = None
         if signals.handler is not None:
             logging.getLogger(PACKAGE).removeHandler(signals.handler)
+            signals.handler.close()
 
 
 def flush() -> None:
@@ -124,7 +132,7 @@ def flush() -> None:
 
 def _after_fork() -> None:
     _current.lock = threading.Lock()
-    _drop()  # the threads are the parent's
+    reset()  # the threads are the parent's
 
 
 atexit.register(flush)

@@ -6,7 +6,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+
+from pydantic_core import to_json
 
 from agentflow.utils.env import SettingError, setting
 from agentflow.utils.redaction import redact_dependencies
@@ -81,9 +84,8 @@ def level_of_setting() -> int:
 
 
 def _write_to_stderr(logger: logging.Logger) -> None:
-    if any(isinstance(handler, _StandardError) for handler in logger.handlers):
-        return
-    logger.addHandler(_StandardError())
+    if not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
+        logger.addHandler(_StandardError())
 
 
 class _StandardError(logging.StreamHandler[Any]):
@@ -95,9 +97,19 @@ class _StandardError(logging.StreamHandler[Any]):
         self.setFormatter(_PLAIN if self._is_plain else JsonFormatter())
 
     @property
-    def stream(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def stream(self) -> Any:
         """Standard error."""
         return sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as a line."""
+        try:
+            stream = sys.stderr
+            stream.write(f"{self.format(record)}\n")
+            if not stream.line_buffering:
+                stream.flush()
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Return whether the record is written."""
@@ -107,7 +119,6 @@ class _StandardError(logging.StreamHandler[Any]):
         return super().filter(record)
 
 
-_encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 _ALL_FIELDS = (*FIELDS, *MORE_FIELDS)
 
 
@@ -120,18 +131,29 @@ class JsonFormatter(logging.Formatter):
         if (made := known.get("_json_line")) is not None:
             return str(made)
         entry: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "timestamp": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03}+00:00",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry |= {field: known[field] for field in _ALL_FIELDS if field in known}
+        entry |= {field: value for field in _ALL_FIELDS if (value := known.get(field)) is not None}
         entry |= known.get(EMBEDDED_METRICS, {})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        line = _encode(entry).encode("utf-8", "backslashreplace").decode()
-        known["_json_line"] = line
+        known["_json_line"] = line = _encoded(entry)
         return line
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _encoded(entry: dict[str, Any]) -> str:
+    try:
+        return to_json(entry, fallback=str, inf_nan_mode="null").decode()
+    except (UnicodeError, ValueError):  # lone surrogates, as in names of files that are no UTF-8
+        return json.dumps(entry, default=str)
 
 
 _PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", datefmt="%H:%M:%S")
