@@ -14,7 +14,7 @@ from agentflow.core import ports
 from agentflow.core.errors import described
 from agentflow.core.events import Event
 from agentflow.core.result import RunResult
-from agentflow.utils.env import setting
+from agentflow.utils.env import is_any_set
 from agentflow.utils.logging import PACKAGE
 
 MOST_WAITING = 100_000  # events; a reader that is further behind misses some
@@ -88,8 +88,7 @@ def signal_taps() -> list[Reader]:
     the root logger.
     """
     log = logging.getLogger(PACKAGE)
-    is_logged = log.level or log.isEnabledFor(logging.INFO)
-    if is_logged or setting("AGENTFLOW_LOG_GROUP").value or setting("AGENTFLOW_METRICS").value:
+    if log.level or log.isEnabledFor(logging.INFO) or is_any_set("AGENTFLOW_LOG_GROUP", "AGENTFLOW_METRICS"):
         return [ports.load("signal_tap")()]
     return []
 

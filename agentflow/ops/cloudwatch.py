@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from agentflow.core.errors import InputError
@@ -107,8 +108,9 @@ class CloudWatchLogs(logging.Handler):
             self._is_sending = False
 
     def _sender(self) -> Any:
-        """Return what sends batches: watchtower, which makes group and stream, and tries again."""
+        """Return what sends batches: watchtower, which makes the stream and tries again."""
         import watchtower
+        from botocore.exceptions import ClientError
 
         stream = self._stream
 
@@ -120,7 +122,9 @@ class CloudWatchLogs(logging.Handler):
                 self._submit_batch(events, stream)  # type: ignore[no-untyped-call]
 
         client = aws_client("logs")
-        return Sender(log_group_name=self.group, log_stream_name=stream, use_queues=False, boto3_client=client)
+        with suppress(ClientError):  # there is one, or this caller may not make groups: PutLogEvents will tell
+            client.create_log_group(logGroupName=self.group)
+        return Sender(self.group, stream, use_queues=False, boto3_client=client, create_log_group=False)
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
         """Return what waits, as batches that PutLogEvents takes."""

@@ -118,6 +118,14 @@ def setting(name: str) -> Setting:
     return Setting(name, variable.default, "default")
 
 
+def is_any_set(*names: str) -> bool:
+    """Return whether one of some known variables is set, in the environment or in `.env`."""
+    if any(_without_comment(os.environ.get(name)) for name in names):
+        return True
+    dotenv = _dotenv()
+    return any(name in dotenv for name in names)
+
+
 def environment_value(name: str) -> str | None:
     """Return a variable that the user names, as the secret of a notebook; None where it is not set."""
     return os.environ.get(name)

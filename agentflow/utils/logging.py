@@ -106,7 +106,7 @@ class _StandardError(logging.StreamHandler[Any]):
         try:
             stream = sys.stderr
             stream.write(f"{self.format(record)}\n")
-            if not stream.line_buffering:
+            if not getattr(stream, "line_buffering", False):  # a kernel's has no such attribute
                 stream.flush()
         except Exception:  # noqa: BLE001 - as logging's own handlers do
             self.handleError(record)

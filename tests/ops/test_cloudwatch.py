@@ -26,6 +26,9 @@ def test_one_line_of_configuration_logs_to_a_group(aws: Aws, monkeypatch: pytest
     monkeypatch.setenv("AGENTFLOW_METRICS", "logs")
     results = [workflow().run() for _ in range(20)]
     signals.flush()
+    signals.reset()
+    results.append(workflow().run())  # the group is there now
+    signals.flush()
     logs = aws.client("logs")
     lines = [event["message"] for event in logs.filter_log_events(logGroupName="/aws/agentflow/app")["events"]]
     records = [json.loads(line) for line in lines]

@@ -114,6 +114,46 @@ def test_all_metrics_are_there_for_the_runbooks_commands(
     assert statistics("WorkflowFailure", "Sum", [{"Name": "Workflow", "Value": "triage"}]) == 1
 
 
+def test_latency_is_without_the_wait_for_a_connection(
+    scripted: Endpoint, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_METRICS", "logs")
+    scripted.follow(text="tea", latency_ms=150)
+    client = BedrockClient("us-east-1", endpoint_url=scripted.url, max_connections=1)
+    workflow = Workflow(WorkflowConfig(name="queue", journal=False))
+    for name in "abc":
+        workflow.add_step(name, SimpleAgent(AgentConfig(name="a"), client, prompt_template="Hello"))
+    workflow.run()
+    signals.flush()
+    found = [emf_rules.parsed(line) for line in log.text.splitlines() if '"_aws"' in line]
+    queued, latency = values(found, "QueueTime"), values(found, "ModelInvocationLatency")
+    assert len(queued) == len(latency) == 3
+    assert queued[2] >= 290  # behind two others
+    assert latency[0] >= 150
+    assert sorted(record["queue_ms"] for record in log.records("attempt")) == pytest.approx(queued, rel=0.01)
+
+
+def test_a_row_counts_as_a_run_and_a_step_that_is_a_workflow_does_not(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_METRICS", "logs")
+    inner = Workflow(WorkflowConfig(name="inner", journal=False))
+    inner.add_step("divide", lambda number: 1 / number)
+    outer = Workflow(WorkflowConfig(name="outer", journal=False, on_error="continue"))
+    outer.add_step("rows", inner, {"number": [1, 0, 2]}, map_over="number")
+    outer.add_step("step", inner, {"number": 1})
+    with pytest.raises(WorkflowError):
+        outer.run()
+    signals.flush()
+    found = [emf_rules.parsed(line) for line in log.text.splitlines() if '"_aws"' in line]
+    assert values(found, "WorkflowFailure", Workflow="inner") == [0, 0, 1]
+    assert values(found, "WorkflowFailure", Workflow="outer") == [1]
+    assert values(found, "AgentErrorRate", Workflow="inner") == [0, 0, 0, 100]
+    assert values(found, "AgentErrorRate", Workflow="outer") == []
+    assert max(values(found, "ActiveWorkflows")) > 1
+    assert values(found, "ActiveWorkflows")[0] == 0
+
+
 def test_metrics_that_cannot_be_sent_are_lost_and_said_once(
     client: BedrockClient, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

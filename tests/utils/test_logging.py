@@ -9,10 +9,17 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
+
+from agentflow import Workflow, WorkflowConfig, WorkflowError
+from agentflow.core.readers import wait_for_readers
+from agentflow.utils.logging import setup_logger
 from tests.endpoint import Endpoint
+from tests.notebook.kernel import running_kernel
 from tests.utils.test_redaction import KEYS, logs_of
 
 RUN = """
+from agentflow.core.readers import wait_for_readers
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 workflow = Workflow("watched")
 client = BedrockClient("us-east-1", endpoint_url=sys.argv[1])
@@ -84,9 +91,21 @@ def test_the_runbooks_debug_snippet_logs_all_operations_once_and_leaks_nothing(s
         assert "Signature=" not in logs.replace("Signature=[redacted]", "")
 
 
-def test_a_level_is_kept(scripted: Endpoint) -> None:
-    assert logs_of(SET_UP + RUN, scripted.url, AGENTFLOW_LOG_LEVEL="WARNING", **KEYS) == ""
+def test_a_cell_shows_lines(scripted: Endpoint) -> None:
+    with running_kernel() as kernel:
+        shown = kernel.run(f"import sys\nsys.argv[1:] = [{scripted.url!r}]\n{SET_UP}{RUN}wait_for_readers()")
+    lines = shown.splitlines()
+    assert len(lines) == 6
+    assert "INFO    agentflow.runs  workflow 'watched' ended well" in lines[-1]
 
 
-def test_nobody_who_has_not_asked_sees_anything(scripted: Endpoint) -> None:
-    assert logs_of("import sys" + RUN, scripted.url, **KEYS) == ""
+def test_a_level_is_kept(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("AGENTFLOW_LOG_LEVEL", "WARNING")
+    setup_logger(__name__)
+    workflow = Workflow(WorkflowConfig(name="watched", journal=False, on_error="continue"))
+    workflow.add_step("one", lambda: 1)
+    workflow.add_step("two", lambda one: one / 0)
+    with pytest.raises(WorkflowError):
+        workflow.run()
+    wait_for_readers()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
