@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and it cannot be imported while the process ends
 import importlib.util
 import logging
 import os
@@ -18,6 +19,7 @@ from agentflow.core.errors import InputError
 from agentflow.models.transport import existing_profile, profile_region
 from agentflow.utils.env import setting
 from agentflow.utils.logging import JsonFormatter
+from agentflow.utils.redaction import redact_dependencies
 
 MOST_WAITING = 100_000  # records; more are dropped
 SEND_EVERY_SECONDS = 5  # a batch, or when it is full
@@ -38,6 +40,7 @@ def aws_client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
+    redact_dependencies()
     profile = existing_profile(setting("AWS_PROFILE").value)
     region = setting("AWS_REGION").value or setting("AWS_DEFAULT_REGION").value or profile_region(profile)
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})

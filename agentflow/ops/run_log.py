@@ -30,6 +30,7 @@ from agentflow.core.events import (
 from agentflow.ops.error_text import error_text
 from agentflow.ops.places import Placed
 from agentflow.utils.env import setting
+from agentflow.utils.logging import KNOWN_FIELDS
 
 logger = logging.getLogger("agentflow.runs")
 
@@ -134,7 +135,7 @@ class RunLog:
         message = (
             f"step {step}, attempt {attempt.number}: {attempt.error_code} after {attempt.latency_ms:,.0f} ms{then}"
         )
-        _record(logging.WARNING, place, "attempt", message, fields)
+        _record(logging.WARNING, place, "attempt", message, _known(fields))
 
     def _call_finished(self, place: Placed, event: CallFinished) -> None:
         if not logger.isEnabledFor(logging.INFO):
@@ -175,7 +176,7 @@ class RunLog:
             f"step {step}, attempt {number}: {reply.model} answered in {reply.latency_ms:,.0f} ms, "
             f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens {dollars}"
         )
-        _record(logging.INFO, place, "attempt", message, fields)
+        _record(logging.INFO, place, "attempt", message, _known(fields))
 
     def _reply_rejected(self, place: Placed, event: ReplyRejected) -> None:
         step, fields = _step(place, event.step_id, event.item)
@@ -213,6 +214,10 @@ def _took(place: Placed, event: StepFinished | StepFailed | StepCancelled, field
     return f" in {row.latency_ms:,.0f} ms"
 
 
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 _BLANK = logging.LogRecord(logger.name, logging.INFO, __file__, 0, "", None, None).__dict__
 _new = logging.LogRecord.__new__
 
@@ -222,18 +227,18 @@ def _record(level: int, place: Placed, event: str, message: str, fields: Mapping
     if not logger.isEnabledFor(level):
         return
     run_id, now = place.root.run_id, time.time()
+    known = {
+        "workflow_id": run_id,
+        "workflow_name": (place.inner if place.counts else place.root).workflow,
+        **fields,
+        "event": event,
+        "run_id": run_id,
+    }
     record = _new(logging.LogRecord)  # its constructor takes longer than all of this
-    record.__dict__.update(_BLANK)
-    record.__dict__.update(
-        fields,
-        created=now,
-        msecs=now % 1 * 1000,
-        msg=message,
-        levelno=level,
-        levelname=logging.getLevelName(level),
-        workflow_id=run_id,
-        run_id=run_id,
-        workflow_name=(place.inner if place.counts else place.root).workflow,
-        event=event,
-    )
+    attributes = record.__dict__
+    attributes.update(_BLANK)
+    attributes.update(known)
+    attributes[KNOWN_FIELDS] = known
+    attributes["created"], attributes["msecs"] = now, now % 1 * 1000
+    attributes["msg"], attributes["levelno"], attributes["levelname"] = message, level, logging.getLevelName(level)
     logger.handle(record)

@@ -36,6 +36,7 @@ MORE_FIELDS = (
     "prompt", "answer", "output",
 )  # fmt: skip
 
+KNOWN_FIELDS = "known_fields"  # attribute of a record: those of the above that it has, where somebody knows
 EMBEDDED_METRICS = "embedded_metrics"  # attribute of a record: members that its JSON line has beside its own
 
 
@@ -136,7 +137,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry |= {field: value for field in _ALL_FIELDS if (value := known.get(field)) is not None}
+        if (fields := known.get(KNOWN_FIELDS)) is None:
+            fields = {field: known[field] for field in _ALL_FIELDS if field in known}
+        entry |= fields
         entry |= known.get(EMBEDDED_METRICS, {})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

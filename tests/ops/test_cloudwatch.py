@@ -13,6 +13,7 @@ from agentflow.core.errors import InputError
 from agentflow.ops import signals
 from tests.ops import emf_rules
 from tests.ops.conftest import Aws, Log
+from tests.utils.test_redaction import KEYS, logs_of
 
 
 def workflow() -> Workflow:
@@ -40,6 +41,32 @@ def test_one_line_of_configuration_logs_to_a_group(aws: Aws, monkeypatch: pytest
     for document in embedded:
         emf_rules.check(document)
     assert len(logs.describe_log_streams(logGroupName="/aws/agentflow/app")["logStreams"]) == 1
+
+
+DEBUGGED = """
+import logging
+logging.basicConfig(level=logging.DEBUG)
+from agentflow import Workflow
+workflow = Workflow("planted-name")
+workflow.add_step("one", lambda: 1)
+workflow.run()
+"""
+
+
+@pytest.mark.parametrize("metrics", ["logs", "cloudwatch"])
+def test_debug_logs_of_sending_leak_nothing(moto_url: str, metrics: str) -> None:
+    logs = logs_of(
+        DEBUGGED,
+        AGENTFLOW_LOG_GROUP="/aws/agentflow/debugged",
+        AGENTFLOW_METRICS=metrics,
+        AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=moto_url,
+        AWS_ENDPOINT_URL_CLOUDWATCH=moto_url,
+        **KEYS,
+    )
+    assert "PutLogEvents" in logs
+    for secret in ("planted-token", "planted-secret"):
+        assert secret not in logs
+    assert "Signature=" not in logs.replace("Signature=[redacted]", "")
 
 
 def test_a_cloudwatch_that_is_away_neither_fails_nor_holds_a_run_up(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
