@@ -43,7 +43,12 @@ def aws_client(service: str) -> Any:
     redact_dependencies()
     profile = existing_profile(setting("AWS_PROFILE").value)
     region = setting("AWS_REGION").value or setting("AWS_DEFAULT_REGION").value or profile_region(profile)
-    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+    config = Config(
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        parameter_validation=False,  # it takes longer than all else of a log record, and requests are made here alone
+    )
     return boto3.Session(profile_name=profile).client(service, region_name=region or "us-east-1", config=config)
 
 
