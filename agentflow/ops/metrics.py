@@ -45,7 +45,7 @@ METRICS: Mapping[str, tuple[Unit, str]] = {
     "AgentErrorRate": ("Percent", "Average: executions that failed of all"),
     "AgentRetryRate": ("Percent", "Average: executions that had to ask again, of those that asked a model"),
     # with ModelId
-    "ModelInvocationLatency": ("Milliseconds", "Average, p95: of an answered request, without queueing and retries"),
+    "BedrockLatency": ("Milliseconds", "Average, p95: of an answered request, without queueing and retries"),
     "QueueTime": ("Milliseconds", "Average, p95: that an answered call waited for its quota and for a connection"),
     "InputTokens": ("Count", "Sum: billed"),
     "OutputTokens": ("Count", "Sum: billed"),
@@ -53,7 +53,7 @@ METRICS: Mapping[str, tuple[Unit, str]] = {
     "CostUSD": ("None", "Sum: dollars; calls at an unknown price are left out"),
     "ThrottlingRate": ("Percent", "Average: requests that were throttled of all"),
     "ModelErrorRate": ("Percent", "Average: requests that failed otherwise of all"),
-    "QuotaHeadroom": ("Percent", "Minimum: of a quota that may be asked for at once; where a quota is known"),
+    "LimiterHeadroom": ("Percent", "Minimum: of a quota that may be asked for at once; where a quota is known"),
     # with neither
     "ActiveWorkflows": ("Count", "Maximum: runs that go on in a process"),
 }  # fmt: skip
@@ -101,7 +101,7 @@ class Meter:
                 self._add(None, ActiveWorkflows=self.active)
                 for lane in lanes.all():
                     if (headroom := lane.headroom()) is not None:
-                        self._add(("ModelId", lane.key.model_id), QuotaHeadroom=round(100 * headroom, 1))
+                        self._add(("ModelId", lane.key.model_id), LimiterHeadroom=round(100 * headroom, 1))
             drained, self._samples = self._samples, {}
         return drained
 
@@ -157,7 +157,7 @@ class Meter:
         dimension = ("ModelId", reply.model_id)
         self._add(
             dimension,
-            ModelInvocationLatency=_three_digits(reply.latency_ms),
+            BedrockLatency=_three_digits(reply.latency_ms),
             QueueTime=_three_digits(reply.queue_ms),
             InputTokens=usage.input_tokens,
             OutputTokens=usage.output_tokens,

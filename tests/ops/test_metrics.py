@@ -76,11 +76,11 @@ def test_documents_of_real_runs_are_valid_and_say_what_happened(
     assert len(values(found, "AgentExecutionTime")) == 8
     assert values(found, "ThrottlingRate", ModelId=HAIKU) == [0, 0, 0, 0, 0, 100]
     assert values(found, "ModelErrorRate") == [0, 0, 0, 0, 0, 100]
-    assert len(values(found, "ModelInvocationLatency")) == len(values(found, "QueueTime")) == 4
+    assert len(values(found, "BedrockLatency")) == len(values(found, "QueueTime")) == 4
     tokens = [sum(values(found, name)) for name in ("InputTokens", "OutputTokens", "TokenUsage")]
     assert tokens[0] + tokens[1] == tokens[2] > 0
     assert values(found, "CostUSD") == [0, 0, 0, 0]
-    assert values(found, "QuotaHeadroom")  # the pace was learned from the refusal
+    assert values(found, "LimiterHeadroom")  # the pace was learned from the refusal
     named = {name for document in found for name in METRICS if name in document}
     assert named == set(METRICS)
 
@@ -126,7 +126,7 @@ def test_latency_is_without_the_wait_for_a_connection(
     workflow.run()
     signals.flush()
     found = [emf_rules.parsed(line) for line in log.text.splitlines() if '"_aws"' in line]
-    queued, latency = values(found, "QueueTime"), values(found, "ModelInvocationLatency")
+    queued, latency = values(found, "QueueTime"), values(found, "BedrockLatency")
     assert len(queued) == len(latency) == 3
     assert queued[2] >= 290  # behind two others
     assert latency[0] >= 150
@@ -215,7 +215,7 @@ def test_any_samples_become_data_within_the_limits_of_put_metric_data(taken: Sam
 
 
 def test_the_price_in_the_words_above_the_metrics_is_right() -> None:
-    with_workflow, with_model = (list(METRICS).index(name) for name in ("ModelInvocationLatency", "ActiveWorkflows"))
+    with_workflow, with_model = (list(METRICS).index(name) for name in ("BedrockLatency", "ActiveWorkflows"))
     per_workflow, per_model, of_none = with_workflow, with_model - with_workflow, len(METRICS) - with_model
     assert f"{per_workflow} + {per_workflow} W + {per_model} + {per_model} M + {of_none} metrics" in str(
         metrics.__doc__
