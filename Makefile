@@ -61,11 +61,12 @@ pictures: $(INSTALLED)  ## draw the views in light and dark into notebooks/image
 soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
 	@$(BIN)/pytest -m soak tests
 
-bench: model  ## what the engine, the journal, jobs over rows and the local endpoint cost, beside bare asyncio and the bare model
+bench: model  ## what the engine, the journal, jobs over rows, the local endpoint, logs and metrics cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/journal.py
 	@$(BIN)/python benchmarks/batch.py
 	@$(BIN)/python benchmarks/endpoint.py
+	@$(BIN)/python benchmarks/signals.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
 	@AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \

@@ -133,6 +133,7 @@ ports.connect(
     journal="agentflow.store.journal:journal",
     models_frame="agentflow.views.frames:models_frame",
     model_client="agentflow.models.bedrock_client:BedrockClient",
+    signal_tap="agentflow.ops.signals:signal_tap",
     steps_frame="agentflow.views.frames:steps_frame",
     run_chart="agentflow.views.step_charts:run_chart",
     attempts_frame="agentflow.views.frames:attempts_frame",

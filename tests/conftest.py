@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log() -> Iterator[None]:
+    """Keep the log and the signals that one test asked for out of the others."""
+    yield
+    log = logging.getLogger("agentflow")
+    log.setLevel(logging.NOTSET)
+    log.handlers.clear()
+    if signals := sys.modules.get("agentflow.ops.signals"):
+        signals.reset()
 
 
 @pytest.fixture(autouse=True)

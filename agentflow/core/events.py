@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentflow.core.model import Attempt, Reply, ToolCall
+from agentflow.core.model import Attempt, Reply, Request, ToolCall
 
 if TYPE_CHECKING:
     from agentflow.core.recording import Recording
@@ -79,11 +79,12 @@ class AttemptFinished:
 
 @dataclass(slots=True)
 class CallFinished:
-    """A model call was answered."""
+    """A model call was answered; `request` is what was asked, where the one who reports it knows."""
 
     step_id: str
     reply: Reply
     item: int | None = None
+    request: Request | None = None
 
 
 @dataclass(slots=True)
@@ -226,10 +227,10 @@ def report_attempt(attempt: Attempt, model_id: str) -> None:
         scope.run.emit(AttemptFinished(scope.step_id, attempt, model_id, scope.item))
 
 
-def report_reply(reply: Reply) -> None:
+def report_reply(reply: Reply, request: Request | None = None) -> None:
     """Tell the current step's run of an answer; does nothing outside of a run."""
     if scope := current_step.get():
-        scope.run.emit(CallFinished(scope.step_id, reply, scope.item))
+        scope.run.emit(CallFinished(scope.step_id, reply, scope.item, request))
 
 
 def report_rejected(reply: Reply) -> None:

@@ -10,9 +10,12 @@ import time
 import weakref
 from collections.abc import Callable
 
+from agentflow.core import ports
 from agentflow.core.errors import described
 from agentflow.core.events import Event
 from agentflow.core.result import RunResult
+from agentflow.utils.env import is_any_set
+from agentflow.utils.logging import PACKAGE
 
 MOST_WAITING = 100_000  # events; a reader that is further behind misses some
 IDLE_SECONDS = 5.0  # a thread that has had nothing to do for so long ends
@@ -78,11 +81,24 @@ class ReaderThread:
         return self._waiting.empty() and not self._busy
 
 
+def signal_taps() -> list[Reader]:
+    """Return what takes the events of every run to the logs and metrics; nothing where nobody has asked for them.
+
+    The logs are asked for by a level on AgentFlow's own log, as `setup_logger` sets it, or by one of INFO or more on
+    the root logger.
+    """
+    log = logging.getLogger(PACKAGE)
+    if log.level or log.isEnabledFor(logging.INFO) or is_any_set("AGENTFLOW_LOG_GROUP", "AGENTFLOW_METRICS"):
+        return [ports.load("signal_tap")()]
+    return []
+
+
 _all: weakref.WeakSet[ReaderThread] = weakref.WeakSet()
 
 
 @atexit.register
-def _wait_for_readers() -> None:
+def wait_for_readers() -> None:
+    """Wait until the readers have been given all events, for a moment at most."""
     until = time.monotonic() + EXIT_SECONDS
     while time.monotonic() < until and not all(thread.is_done for thread in list(_all)):
         time.sleep(0.01)

@@ -171,7 +171,7 @@ class Recording:
         """Write down that the step was given an answer that was there before. Never blocks."""
         if self.journal is not None:
             self.journal.note_answer(self.prefix + scope.step_id, scope.item, request, reply)
-        self.emit(CallFinished(scope.step_id, reply, scope.item))
+        self.emit(CallFinished(scope.step_id, reply, scope.item, request))
 
     def reject(self, scope: StepScope, reply: Reply) -> None:
         """Write down that the step cannot use an answer, and give it no more."""

@@ -127,9 +127,7 @@ def mode_of_environment() -> Mode:
 
 def nobody_looks(mode: Mode) -> bool:
     """Tell whether no run can be shown; `mode` as for `watch`. It takes less than a microsecond."""
-    if "ipykernel" in sys.modules or (_asked_for or mode) not in _QUIET:
-        return False
-    return not RUN_LOG.isEnabledFor(logging.INFO)
+    return "ipykernel" not in sys.modules and (_asked_for or mode) in _QUIET
 
 
 def watch(run: Run, how: How, cancel: Callable[[], object] | None = None, *, mode: Mode = "auto") -> Display | None:

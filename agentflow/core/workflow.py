@@ -29,7 +29,7 @@ from agentflow.core.plan import Plan, compile_plan, run_inputs
 from agentflow.core.portal import RunHandle
 from agentflow.core.quoting.making import as_rows, make_quote
 from agentflow.core.quoting.quote import Quote
-from agentflow.core.readers import Reader, ReaderThread
+from agentflow.core.readers import Reader, ReaderThread, signal_taps
 from agentflow.core.recording import Recording, Tap
 from agentflow.core.result import RunResult
 from agentflow.core.resume import Resumption, begin_run, prepare_resumption, workflow_of
@@ -360,7 +360,7 @@ class Workflow:
                 step.agent.check_price()
 
     def _taps(self) -> list[Tap]:
-        return [*self._own_taps, *(thread.take for thread in self._readers.values())]
+        return [*self._own_taps, *(thread.take for thread in self._readers.values()), *signal_taps()]
 
     def _delta_taps(self) -> list[Tap]:
         return [thread.take for reader, thread in self._readers.items() if reader in self._delta_readers]

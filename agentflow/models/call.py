@@ -193,7 +193,7 @@ class Call:
         except Exception as error:
             raise self._failed_attempt(error, sending) from error
         self._report(reply.attempts[-1])
-        report_reply(reply)
+        report_reply(reply, self.request)
         return reply
 
     def _failed_attempt(self, error: Exception, sending: _Sending) -> AttemptFailed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
 from agentflow.core.portal import RunHandle
-from agentflow.core.watching import RUN_LOG, Display, Mode, Watched, display_mode
+from agentflow.core.watching import Display, Mode, Watched, display_mode
 from agentflow.notebook.live import LiveDisplay
 from agentflow.notebook.log_lines import LogDisplay
 from agentflow.notebook.page import Page
@@ -64,7 +63,7 @@ def run_display(watched: Watched) -> Display | None:
         return None
     shell = kernel_shell()
     if shell is None:
-        return LogDisplay(watched) if mode == "log" or RUN_LOG.isEnabledFor(logging.INFO) else None
+        return LogDisplay(watched) if mode == "log" else None  # a log has records of all runs anyway
     cell = _cells.get(id(shell)) or _cells.setdefault(id(shell), Cell(shell))
     page = Page(shell)
     if mode in {"widget", "html"} or (mode == "auto" and has_front_end(shell)):

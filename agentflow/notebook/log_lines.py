@@ -87,7 +87,7 @@ class LogDisplay:
             lines = [(f"agentflow run {self.result.run_id}  {line}", fields) for line, fields in self._lines()]
             if lines:
                 self._told_at = time.monotonic()
-                _write(lines, self._name)
+                _write(lines)
 
     def _lines(self) -> Iterator[tuple[str, Fields]]:
         """Return the lines of what has happened since the last time."""
@@ -188,11 +188,8 @@ _WORDS: Mapping[type, Callable[[RunResult, Any], tuple[str, Fields] | None]] = {
 }
 
 
-def _write(lines: Sequence[tuple[str, Fields]], workflow: str) -> None:
-    """Write lines to the log; where none takes them, they were asked for, and go to standard error at once."""
+def _write(lines: Sequence[tuple[str, Fields]]) -> None:
+    """Write lines to standard error at once, unless there is a log: that has records of all runs."""
     shown = ["  ".join(one_line(part, _PART_CHARS) for part in line.split("  ")) for line, _ in lines]
-    if RUN_LOG.isEnabledFor(logging.INFO) and RUN_LOG.hasHandlers():
-        for line, (_, fields) in zip(shown, lines, strict=True):
-            RUN_LOG.info(line, extra={"workflow_name": workflow, **fields})
-    else:
+    if not (RUN_LOG.isEnabledFor(logging.INFO) and RUN_LOG.hasHandlers()):
         print("\n".join(shown), file=sys.stderr, flush=True)

@@ -33,6 +33,11 @@ VARIABLES: Mapping[str, Variable] = {
         "auto", "how runs are shown while they go on: auto, widget, html, log or off; see `agentflow.display`"
     ),
     "AGENTFLOW_LOG_LEVEL": Variable("INFO", "level of the loggers that setup_logger makes"),
+    "AGENTFLOW_LOG_CONTENT": Variable("0", "1 writes prompts, answers and the words of your own errors into the log"),
+    "AGENTFLOW_LOG_GROUP": Variable(None, "log group of CloudWatch that runs are logged to, as /aws/agentflow/app"),
+    "AGENTFLOW_METRICS": Variable(
+        None, "metrics of runs: `logs` writes them into the log, `cloudwatch` sends them by PutMetricData"
+    ),
     "AGENTFLOW_MAX_RETRIES": Variable(
         "3", "retries of a failed model call, beyond its first attempt; waiting for a quota is none"
     ),
@@ -111,6 +116,14 @@ def setting(name: str) -> Setting:
     if value := _dotenv().get(name, ""):
         return Setting(name, value, ".env")
     return Setting(name, variable.default, "default")
+
+
+def is_any_set(*names: str) -> bool:
+    """Return whether one of some known variables is set, in the environment or in `.env`."""
+    if any(_without_comment(os.environ.get(name)) for name in names):
+        return True
+    dotenv = _dotenv()
+    return any(name in dotenv for name in names)
 
 
 def environment_value(name: str) -> str | None:

@@ -20,6 +20,7 @@ import agentflow
 from agentflow import Workflow
 from agentflow.core import watching
 from agentflow.core.errors import DefinitionError
+from agentflow.core.readers import wait_for_readers
 from agentflow.utils.env import SettingError
 from tests.endpoint import Endpoint
 from tests.notebook.kernel import Kernel, running_kernel
@@ -250,7 +251,8 @@ def test_a_script_whose_log_takes_lines_gets_them_with_the_fields_of_the_runbook
 ) -> None:
     with caplog.at_level(logging.INFO, "agentflow"):
         workflow.run()
-    [record] = [record for record in caplog.records if "  one  ok  " in record.message]
+        wait_for_readers()
+    [record] = [record for record in caplog.records if "step 'one' ended well" in record.message]
     assert record.__dict__["workflow_name"] == "script"
     assert record.__dict__["step_id"] == "one"
     assert record.__dict__["execution_time"] > 0

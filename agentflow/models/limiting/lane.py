@@ -139,6 +139,13 @@ class Lane:
         with self._lock:
             return self.tokens.balance(self._clock())
 
+    def headroom(self) -> float | None:
+        """Return how much of the quota may be asked for now, 0 to 1; None where both paces are open."""
+        with self._lock:
+            now = self._clock()
+            known = [share for pace in (self.requests, self.tokens) if (share := pace.filled(now)) is not None]
+            return min(known, default=None)
+
     def used_last_minute(self) -> int:
         """Return the tokens that answers of the last minute took of the quota."""
         with self._lock:

@@ -63,6 +63,13 @@ class Pace:
         self._filled_at = now
         return self._balance
 
+    def filled(self, now: float) -> float | None:
+        """Return how full the bucket is, 0 to 1; None while the pace is open."""
+        balance = self.balance(now)
+        if balance is None or not self.rate:
+            return None
+        return max(0.0, balance / (self.rate * self._burst_seconds))
+
     def wait_seconds(self, amount: float, now: float) -> float:
         """Return how long the next has to wait, 0 where it need not: until its amount, or a full bucket, is there."""
         balance = self.balance(now)
