@@ -81,7 +81,7 @@ def _of_agents_and_models(limits: Thresholds) -> Iterator[Alarm]:
     what = f"Agents take more than {agent:g} s on average."
     yield _level(limits, "agent-execution-time", what, ("AgentExecutionTime", "Average"), agent * 1000)
     what = f"Bedrock takes more than {bedrock:g} s to answer on average."
-    yield _level(limits, "bedrock-latency", what, ("ModelInvocationLatency", "Average"), bedrock * 1000)
+    yield _level(limits, "bedrock-latency", what, ("BedrockLatency", "Average"), bedrock * 1000)
     # A sample of these is 100 or 0, one for each execution or request: their average is the rate of them all.
     for name, threshold, things, metric in (
         ("agent-retry-rate", limits.agent_retry_percent, "agent executions are retried", "AgentRetryRate"),

@@ -78,7 +78,7 @@ def _of_workflows(config: DeploymentConfig) -> list[Widget]:
             [
                 _own("QueueTime", "Average"),
                 _own("QueueTime", _P95),
-                _own("QuotaHeadroom", "Minimum", yAxis=_RIGHT),
+                _own("LimiterHeadroom", "Minimum", yAxis=_RIGHT),
             ],
         ),
     ]
