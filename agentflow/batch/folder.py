@@ -118,6 +118,13 @@ class JobFolder:
         table = table.replace_schema_metadata(metadata)
         self._replace(self._part(chunk), lambda path: pq.write_table(table, path))
 
+    def drop_part(self, chunk: int) -> None:
+        """Delete the part of a chunk, where there is one."""
+        part = self._part(chunk)
+        if part.exists():
+            part.unlink()
+            self._on_written(part)
+
     def conform(self, manifest: Manifest) -> None:
         """Give all parts the columns that the outputs have by now: `read_parquet` wants them to be alike."""
         import pyarrow.parquet as pq

@@ -338,6 +338,7 @@ class Job:
         """Write a chunk's part, as far as its rows have ended. Blocks."""
         chunk.written_at = time.monotonic()
         if not chunk.known:
+            self._folder.drop_part(chunk.number)  # a checkpoint may have taken rows for failed that the world stopped
             return
         positions = sorted(chunk.known)
         records = [chunk.known[position] for position in positions]
