@@ -336,13 +336,14 @@ class Job:
 
     def _write(self, chunk: _Chunk) -> None:
         """Write a chunk's part, as far as its rows have ended. Blocks."""
-        chunk.written_at = time.monotonic()
-        if not chunk.known:
-            self._folder.drop_part(chunk.number)  # a checkpoint may have taken rows for failed that the world stopped
-            return
-        positions = sorted(chunk.known)
-        records = [chunk.known[position] for position in positions]
-        with self._writing:
+        with self._writing:  # all of it: what is known may shrink while an earlier part is still being written
+            chunk.written_at = time.monotonic()
+            known = dict(chunk.known)
+            if not known:
+                self._folder.drop_part(chunk.number)  # an outage stopped those of a checkpoint
+                return
+            positions = sorted(known)
+            records = [known[position] for position in positions]
             kinds = kinds_of(records, self._manifest.kinds or dict(ABOUT))
             if kinds != self._manifest.kinds:
                 self._manifest.kinds = kinds
