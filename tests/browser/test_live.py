@@ -185,7 +185,7 @@ def test_five_thousand_tokens_cause_few_messages_and_the_last_text_is_the_answer
     kinds = Counter(kind for frame in frames for kind in _OURS if b'"' + kind + b'"' in frame)
     assert sum(kinds.values()) <= max(15, 9 + 6 * seconds), (kinds, seconds)  # a busy machine streams for longer
     notebook.output(2).locator("summary", has_text="tell").click()
-    assert text.startswith(notebook.output(2).locator("details pre").first.inner_text()[:15_000])
+    assert text.startswith(notebook.output(2).locator("details pre", has_text="w0 w1").first.inner_text()[:15_000])
 
 
 _OURS = (b"comm_open", b"comm_msg", b"comm_close", b"display_data", b"update_display_data")
