@@ -175,7 +175,8 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from agentflow.batch.mapping import Wanted, run_job
+    from agentflow.batch.mapping import run_job
+    from agentflow.batch.wanted import Wanted
     from agentflow.core.workflow import Workflow
 
     wanted = Wanted(

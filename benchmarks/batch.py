@@ -35,7 +35,8 @@ async def nothing(text: str) -> str:
 def work(folder: Path, rows: int, stop_at: int) -> None:
     """Map a workflow that does nothing over the rows of a file, and print what that took."""
     from agentflow import Workflow
-    from agentflow.batch.mapping import Wanted, run_job
+    from agentflow.batch.mapping import run_job
+    from agentflow.batch.wanted import Wanted
     from agentflow.core.errors import RunInterrupted
 
     def stop() -> None:

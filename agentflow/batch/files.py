@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,7 +25,7 @@ _NUMBERED = {
 }
 
 
-class FileSource:
+class FileSource(ABC):
     """What the files have in common: the rows are numbered, and cut into chunks of one length and one schema."""
 
     def __init__(self, path: Path) -> None:
@@ -53,9 +54,9 @@ class FileSource:
         """Return what to call a row in a message."""
         return f"row {row}"
 
+    @abstractmethod
     def _read(self) -> Iterator[pa.Table]:
         """Return the rows in pieces of any length, each with the types that it seems to have."""
-        raise NotImplementedError
 
     def _columns(self) -> pa.Schema:
         schemas: list[pa.Schema] = []

@@ -24,6 +24,7 @@ from agentflow.batch.opening import Opened
 from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import connections_of
+from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import Watch
 from agentflow.core.budget import dollars, spent_of
 from agentflow.core.errors import BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
@@ -46,22 +47,6 @@ CHUNKS_AT_ONCE = 2
 _NO_TIMEOUT = 10 * 365 * 86_400.0  # each row has the workflow's own
 
 Ending = Literal["done", "budget", "stopped"]
-
-
-@dataclass(slots=True)
-class Settings:
-    """How a job runs.
-
-    Attributes
-    ----------
-    max_concurrency : rows at the same time; None is twice what the client has connections.
-    retry_failed : run the rows again that failed before.
-    max_failures : the job stops where more rows fail; None is no limit.
-    """
-
-    max_concurrency: int | None = None
-    retry_failed: bool = False
-    max_failures: int | None = None
 
 
 @dataclass(slots=True)
@@ -144,7 +129,7 @@ class Job:
         binding: Binding,
         folder: JobFolder,
         opened: Opened,
-        settings: Settings,
+        wanted: Wanted,
         progress: Progress,
         new_names: Mapping[str, str],
     ) -> None:
@@ -153,17 +138,17 @@ class Job:
         self._folder = folder
         self._opened = opened
         self._manifest = opened.manifest
-        self._settings = settings
+        self._wanted = wanted
         self._progress = progress
         self._new_names = new_names
-        self._watch = Watch(settings.max_failures)
+        self._watch = Watch(wanted.max_failures)
         self._active: dict[str, _Chunk] = {}  # by the id of its run
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._writing = threading.Lock()
         self._error: BaseException | None = None
         self._ending: Ending = "done"
-        limit = settings.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
+        limit = wanted.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
         self._room = limit
         self._around = over_rows(
             workflow,
@@ -207,7 +192,7 @@ class Job:
         return await function_pool().run(self._next_unfinished)
 
     def _next_unfinished(self) -> _Chunk | None:
-        manifest, retry = self._manifest, self._settings.retry_failed
+        manifest, retry = self._manifest, self._wanted.retry_failed
         for number, table in self._chunks:
             info = self._folder.info(number)
             is_current = info is not None and info.digest == manifest.digest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from importlib import import_module
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentflow.batch.binding import Binding, bind, row_keys
 from agentflow.batch.folder import JobFolder
-from agentflow.batch.job import Job, Outcome, Settings
+from agentflow.batch.job import Job, Outcome
 from agentflow.batch.lock import locked
 from agentflow.batch.manifest import digest_of
 from agentflow.batch.opening import Opened, open_job, open_manifest
@@ -23,45 +22,19 @@ from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import tell_quote
 from agentflow.batch.remote import local_copy, mirrored
 from agentflow.batch.source import INDEX, Source, open_source
+from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import JobInterrupted
 from agentflow.core import portal
 from agentflow.core.budget import budget
 from agentflow.core.errors import InputError, RunInterrupted
 from agentflow.core.result import RunResult
 from agentflow.models.s3 import is_s3
-from agentflow.utils.env import setting
+from agentflow.utils.env import home_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from agentflow.core.workflow import Workflow
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a job is asked for; `Workflow.map` says what each is.
-
-    Attributes
-    ----------
-    constants : the inputs that are the same in every row.
-    shown : whether the quote and the progress are told.
-    """
-
-    out: Path | str | None = None
-    columns: Mapping[str, str] | None = None
-    constants: Mapping[str, Any] | None = None
-    budget_usd: Decimal | float | str | None = None
-    max_concurrency: int | None = None
-    max_failures: int | None = None
-    retry_failed: bool = False
-    accept_changes: bool = False
-    shown: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in (("max_concurrency", 1), ("max_failures", 0)):
-            number = getattr(self, name)
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
-                raise InputError(f"{name}={number!r} is no number of rows.", fix=f"Give {least} or more.")
 
 
 def map_rows(workflow: Workflow, rows: Any, **wanted: Any) -> pd.DataFrame:
@@ -112,7 +85,6 @@ def _work(
 ) -> Outcome:
     if wanted.shown and opened.to_ask:
         tell_quote(workflow, opened, wanted.max_concurrency)
-    settings = Settings(wanted.max_concurrency, wanted.retry_failed, wanted.max_failures)
     progress = Progress(opened.rows, shown=wanted.shown and opened.to_ask > 0)
     job = Job(
         workflow,
@@ -120,7 +92,7 @@ def _work(
         binding=binding,
         folder=folder,
         opened=opened,
-        settings=settings,
+        wanted=wanted,
         progress=progress,
         new_names=_new_names(workflow, source),
     )
@@ -186,8 +158,7 @@ def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -
     for table in source.chunks():
         content.update("".join(row_keys(binding.rows(table))).encode())
     steps = sorted(workflow.identity[0].fingerprints.items())
-    home = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
-    return home / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
+    return home_folder() / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
 
 
 def _check_pyarrow() -> None:

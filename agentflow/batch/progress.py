@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentflow.core.events import AttemptFinished, CallFinished, Event, NestedEvent
+from agentflow.utils.env import in_jupyter_session
 
 LINE_SECONDS = 30.0
 BAR_SECONDS = 0.5
@@ -74,7 +74,7 @@ class Progress:
         parts = [f"{self.done:,} of {self.rows:,} rows", f"{rate:,.1f} rows/s"]
         left = self.rows - self.done
         if rate and left > 0:
-            parts.append(f"about {_duration(left / rate)} left")
+            parts.append(f"about {span(left / rate)} left")
         parts += self._facts()
         return ", ".join(parts)
 
@@ -120,7 +120,7 @@ def _is_watched() -> bool:
     """Return whether somebody looks: a terminal, or a notebook in a front end; papermill, cron and CI have neither."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and (shell := ipython.get_ipython()) is not None and hasattr(shell, "kernel"):
-        return bool(os.environ.get("JPY_SESSION_NAME"))
+        return in_jupyter_session()
     return sys.stderr.isatty()
 
 
@@ -130,7 +130,8 @@ def _bar(rows: int) -> Any:
     return tqdm(total=rows, unit="row", mininterval=BAR_SECONDS, dynamic_ncols=True)
 
 
-def _duration(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Write seconds roughly, for an estimate."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

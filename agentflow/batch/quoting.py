@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from agentflow.batch.opening import Opened
+from agentflow.batch.progress import span
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.budget import dollars
 from agentflow.core.nested import WorkflowAgent
@@ -62,7 +63,7 @@ def _quotas(workflow: Workflow, quote: Quote, factor: float) -> Iterator[str]:
         ):
             if per_minute:
                 seconds = amount / per_minute * 60
-                yield f"step {step!r} takes {_span(seconds)} or more at its quota of {per_minute:,.0f} {unit}/min"
+                yield f"step {step!r} takes {span(seconds)} or more at its quota of {per_minute:,.0f} {unit}/min"
 
 
 def _prompts(workflow: Workflow, prefix: str = "") -> Iterator[tuple[str, SimpleAgent]]:
@@ -89,13 +90,7 @@ def _time(quote: Quote, factor: float) -> str:
     if quote.low_s is None or quote.likely_s is None or quote.high_s is None:
         return "time unknown until each prompt has run once"
     low, likely, high = (seconds * factor for seconds in (quote.low_s, quote.likely_s, quote.high_s))
-    return f"likely {_span(likely)} ({_span(low)} to {_span(high)})"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+    return f"likely {span(likely)} ({span(low)} to {span(high)})"
 
 
 def connections_of(workflow: Workflow) -> set[int]:

@@ -16,7 +16,7 @@ from typing import Any
 from agentflow.batch.folder import LOCK
 from agentflow.batch.manifest import digest_of
 from agentflow.models.s3 import is_s3, place_on_s3, s3_client, s3_errors_of
-from agentflow.utils.env import setting
+from agentflow.utils.env import home_folder
 
 
 @contextmanager
@@ -52,8 +52,7 @@ def mirrored(out: Path | str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
         yield out, lambda _file: None
         return
     bucket, prefix = place_on_s3(out)
-    home = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
-    folder = home / "jobs" / f"s3-{digest_of([out])}"
+    folder = home_folder() / "jobs" / f"s3-{digest_of([out])}"
     folder.mkdir(parents=True, exist_ok=True)
     client = s3_client()
     with s3_errors_of(out):

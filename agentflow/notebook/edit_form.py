@@ -28,7 +28,7 @@ from agentflow.notebook.running import run_up_to
 from agentflow.notebook.state import KernelState
 from agentflow.notebook.step_magic import trial
 from agentflow.notebook.values import size_words
-from agentflow.utils.env import session_name
+from agentflow.utils.env import in_jupyter_session
 from agentflow.views.html_parts import MONO, MUTED, element, error_note, plain, safe
 
 _WIDE = {"width": "auto"}
@@ -239,7 +239,7 @@ def show_form(state: KernelState, name: str) -> None:
 
 def is_watched(state: KernelState) -> bool:
     """Return whether a person sees this kernel's widgets: JupyterLab says so, papermill and terminals do not."""
-    return hasattr(state.shell, "kernel") and session_name() is not None
+    return hasattr(state.shell, "kernel") and in_jupyter_session()
 
 
 def _step_of(state: KernelState, name: str) -> tuple[Workflow | None, SimpleAgent | None]:

@@ -36,8 +36,6 @@ MOST_WAITING = 100_000  # events; of more the oldest have no line
 _PART_CHARS = 200
 _ENDED = frozenset({StepStatus.OK, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 
-Fields = Mapping[str, Any]
-
 
 class LogDisplay:
     """Writes the lines of one run to the log, or to standard error where no log takes them.
@@ -84,12 +82,12 @@ class LogDisplay:
         is_over = False
         while not is_over:
             is_over = self._ended.wait(PAUSE_SECONDS)
-            lines = [(f"agentflow run {self.result.run_id}  {line}", fields) for line, fields in self._lines()]
+            lines = [f"agentflow run {self.result.run_id}  {line}" for line in self._lines()]
             if lines:
                 self._told_at = time.monotonic()
                 _write(lines)
 
-    def _lines(self) -> Iterator[tuple[str, Fields]]:
+    def _lines(self) -> Iterator[str]:
         """Return the lines of what has happened since the last time."""
         events = [self._events.popleft() for _ in range(len(self._events))]
         ends = (event for event in events if isinstance(event, StepFinished | StepFailed))
@@ -101,7 +99,7 @@ class LogDisplay:
             if (word := _WORDS.get(type(event))) is not None and (told := word(self.result, event)) is not None:
                 yield told
         if not events and time.monotonic() - self._told_at >= NEWS_SECONDS:
-            yield self._news(), {}
+            yield self._news()
 
     def _news(self) -> str:
         rows = self.result.rows.values()
@@ -123,59 +121,50 @@ def _paid(thing: RunResult | StepRow) -> list[str]:
     return [money(thing.cost_usd)] if any(row.replies for row in rows) else []
 
 
-def _run_started(result: RunResult, event: RunStarted) -> tuple[str, Fields]:
-    return f"{result.workflow}  {'goes on' if event.resumed else 'started'}  {plural(len(event.step_ids), 'step')}", {}
+def _run_started(result: RunResult, event: RunStarted) -> str:
+    return f"{result.workflow}  {'goes on' if event.resumed else 'started'}  {plural(len(event.step_ids), 'step')}"
 
 
-def _step_started(_result: RunResult, event: StepStarted) -> tuple[str, Fields]:
-    return f"{event.step_id}  running", {"step_id": event.step_id}
+def _step_started(_result: RunResult, event: StepStarted) -> str:
+    return f"{event.step_id}  running"
 
 
-def _step_mapped(_result: RunResult, event: StepMapped) -> tuple[str, Fields]:
-    return f"{event.step_id}  running  {plural(event.items, 'item')}", {"step_id": event.step_id}
+def _step_mapped(_result: RunResult, event: StepMapped) -> str:
+    return f"{event.step_id}  running  {plural(event.items, 'item')}"
 
 
-def _attempt_failed(_result: RunResult, event: AttemptFinished) -> tuple[str, Fields] | None:
+def _attempt_failed(_result: RunResult, event: AttemptFinished) -> str | None:
     attempt = event.attempt
     if attempt.error_code is None:
         return None
     pause = f", next in {duration(attempt.wait_ms)}" if attempt.wait_ms else ""
-    fields = {"step_id": event.step_id, "attempt": attempt.number, "error": attempt.error_code}
-    return f"{event.step_id}  attempt {attempt.number} failed  {attempt.error_code}{pause}", fields
+    return f"{event.step_id}  attempt {attempt.number} failed  {attempt.error_code}{pause}"
 
 
-def _step_ended(
-    result: RunResult, event: StepFinished | StepFailed | StepSkipped | StepCancelled
-) -> tuple[str, Fields]:
+def _step_ended(result: RunResult, event: StepFinished | StepFailed | StepSkipped | StepCancelled) -> str:
     row = result.rows[event.step_id]
     parts = [event.step_id, row.status.value]
     if row.latency_ms is not None:
         parts.append(duration(row.latency_ms))
-    fields: dict[str, Any] = {"step_id": event.step_id, "execution_time": row.latency_ms}
     if (usage := row.usage) is not None:
         parts.append("cached" if row.cached else f"in {count(usage.input_tokens)} out {count(usage.output_tokens)}")
-        fields |= {"model": row.model, "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     parts += _paid(row)
     if row.items is not None:
         parts.append(f"{plural(len(row.items), 'item')}")
     why = explain(row.error)[0] if row.error is not None else row.reason
-    if row.error is not None:
-        fields["error"] = why
-    return "  ".join([*parts, *([one_line(why, _PART_CHARS)] if why else [])]), fields
+    return "  ".join([*parts, *([one_line(why, _PART_CHARS)] if why else [])])
 
 
-def _run_finished(result: RunResult, event: RunFinished) -> tuple[str, Fields]:
+def _run_finished(result: RunResult, event: RunFinished) -> str:
     rows = result.rows.values()
     ok = sum(row.status is StepStatus.OK for row in rows)
     cached = sum(row.cached is True for row in rows)
     steps = f"{ok}/{plural(len(rows), 'step')}" + (f" ({cached} cached)" if cached else "")
     word = "done" if event.status == "ok" else spoken(event.status)
-    return "  ".join([word, steps, duration(result.duration_ms), *_paid(result)]), {
-        "execution_time": result.duration_ms
-    }
+    return "  ".join([word, steps, duration(result.duration_ms), *_paid(result)])
 
 
-_WORDS: Mapping[type, Callable[[RunResult, Any], tuple[str, Fields] | None]] = {
+_WORDS: Mapping[type, Callable[[RunResult, Any], str | None]] = {
     RunStarted: _run_started,
     StepStarted: _step_started,
     StepMapped: _step_mapped,
@@ -188,8 +177,8 @@ _WORDS: Mapping[type, Callable[[RunResult, Any], tuple[str, Fields] | None]] = {
 }
 
 
-def _write(lines: Sequence[tuple[str, Fields]]) -> None:
+def _write(lines: Sequence[str]) -> None:
     """Write lines to standard error at once, unless there is a log: that has records of all runs."""
-    shown = ["  ".join(one_line(part, _PART_CHARS) for part in line.split("  ")) for line, _ in lines]
+    shown = ["  ".join(one_line(part, _PART_CHARS) for part in line.split("  ")) for line in lines]
     if not (RUN_LOG.isEnabledFor(logging.INFO) and RUN_LOG.hasHandlers()):
         print("\n".join(shown), file=sys.stderr, flush=True)

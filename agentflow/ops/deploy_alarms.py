@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentflow.ops.deploy_config import DeploymentConfig, Thresholds
-from agentflow.ops.policy import NAMESPACE
+from agentflow.ops.metrics import NAMESPACE
 
 TOPIC = "agentflow-alerts"  # the runbook's
 _PREFIX = "agentflow-"

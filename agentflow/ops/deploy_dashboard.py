@@ -7,7 +7,8 @@ from typing import Any
 
 from agentflow.ops.deploy_alarms import alarm_arns
 from agentflow.ops.deploy_config import DeploymentConfig
-from agentflow.ops.policy import NAMESPACE, CalledModel, Calls
+from agentflow.ops.metrics import NAMESPACE
+from agentflow.ops.policy import CalledModel, Calls
 
 NAME = "AgentFlow"
 _BEDROCK = "AWS/Bedrock"  # its metrics have the dimension ModelId

@@ -17,8 +17,8 @@ from agentflow.models.catalog import GLOBAL, Catalog, ResolvedModel, load_catalo
 from agentflow.models.policy import ACTIONS, invoke_statements
 from agentflow.models.prices import ON_DEMAND, ProfileKind
 from agentflow.ops.deploy_config import DeploymentConfig
+from agentflow.ops.metrics import NAMESPACE
 
-NAMESPACE = "AgentFlow"  # of the metrics
 MOST_CHARACTERS = 6144  # of a managed policy, without its spaces
 _MODELS_A_STATEMENT = 4  # few enough that statements can be spread over policies
 _THROUGH = "bedrock:InferenceProfileArn"

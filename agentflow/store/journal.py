@@ -26,7 +26,7 @@ from agentflow.store.owner import resident_bytes, this_process
 from agentflow.store.records import utc_text
 from agentflow.store.run import SqliteRun
 from agentflow.store.writer import EXIT_SECONDS, RETRY_SECONDS, Writer
-from agentflow.utils.env import setting
+from agentflow.utils.env import home_folder, setting
 
 HEARTBEAT_SECONDS = 5.0
 
@@ -328,7 +328,7 @@ def journal() -> SqliteJournal:
     SettingError
         `AGENTFLOW_RETENTION_DAYS` is not a number.
     """
-    folder = Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
+    folder = home_folder()
     retention = setting("AGENTFLOW_RETENTION_DAYS")
     days = None if retention.value is None else retention.number(at_least=0)
     return _OF_FOLDER.get(folder) or _OF_FOLDER.setdefault(folder, SqliteJournal(folder, retention_days=days))

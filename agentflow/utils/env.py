@@ -152,6 +152,11 @@ def _parent_value(name: str) -> str | None:
     return value
 
 
+def home_folder() -> Path:
+    """Return the folder of the store and of jobs, as `AGENTFLOW_HOME` says; it may not be there yet."""
+    return Path(setting("AGENTFLOW_HOME").value or ".agentflow").expanduser().resolve()
+
+
 def bedrock_key_is_set() -> bool:
     """Return whether there is a Bedrock API key. Only botocore reads the key itself, and only from the environment."""
     return bool(os.environ.get("AWS_BEARER_TOKEN_BEDROCK"))
@@ -182,11 +187,6 @@ def aws_variable(name: str) -> str:
     if not name.startswith("AWS_"):
         raise KeyError(name)
     return os.environ.get(name, "")
-
-
-def session_name() -> str | None:
-    """Return the notebook that a front end has opened this kernel for; JupyterLab says so, papermill does not."""
-    return os.environ.get("JPY_SESSION_NAME")
 
 
 def _dotenv() -> Mapping[str, str]:
