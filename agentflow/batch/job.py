@@ -27,7 +27,7 @@ from agentflow.batch.quoting import connections_of
 from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import Watch
 from agentflow.core.budget import dollars, spent_of
-from agentflow.core.errors import BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
+from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
 from agentflow.core.events import Event, RunStarted, StepFailed, StepFinished
 from agentflow.core.result import RunResult
 from agentflow.core.rows import over_rows, prepare_rows
@@ -233,7 +233,7 @@ class Job:
             error = None if task.cancelled() else task.exception()
             if isinstance(error, BudgetExceeded):
                 self._ending, self._error = "budget", self._error or error
-            elif error is not None and self._ending != "stopped":
+            elif error is not None and not (self._ending == "stopped" and isinstance(error, AgentFlowError)):
                 raise error
 
     async def _work(self, chunk: _Chunk) -> None:
@@ -242,14 +242,11 @@ class Job:
             if not await self._resume(chunk):
                 await self._begin(chunk)
         except BudgetExceeded:
-            await self._close(chunk)
             raise
         except WorkflowError:  # rows failed, which their records say
             pass
-        except asyncio.CancelledError:
+        finally:
             await self._close(chunk)
-            raise
-        await self._close(chunk)
 
     def _skip_known(self, chunk: _Chunk) -> None:
         """Count the rows that are known and that the chunk's run does not ask for."""
@@ -304,13 +301,20 @@ class Job:
         await function_pool().run(partial(self._write, chunk))
         await self._save()
 
-    def _take_over(self, chunk: _Chunk) -> None:
-        """Take the records of the rows that have ended, but of none that only the world stopped, and what they cost."""
+    def _take_over(self, chunk: _Chunk, *, while_unclear: bool = True) -> None:
+        """Take the records of the rows that have ended, but of none that only the world stopped, and what they cost.
+
+        Parameters
+        ----------
+        while_unclear : take failures too that may turn out to be the beginning of an outage.
+        """
         if (result := chunk.result) is None:
             return
         step = result.rows.get(STEP)
         for position, row in zip(chunk.positions, (step.items if step else None) or (), strict=False):
             cause = root_of(row.error) if row.status is StepStatus.FAILED and row.error else None
+            if cause and not while_unclear and self._watch.is_unclear(cause):
+                continue
             if row.status is StepStatus.OK or (cause and not self._watch.is_of_world(cause)):
                 chunk.known[position] = record_of(row, result.run_id)
             elif cause:
@@ -357,7 +361,7 @@ class Job:
             lock.keep(self._folder.path)
             for chunk in list(self._active.values()):
                 if time.monotonic() - chunk.written_at > CHECKPOINT_SECONDS:
-                    self._take_over(chunk)
+                    self._take_over(chunk, while_unclear=False)
                     await function_pool().run(partial(self._write, chunk))
                     await self._save()
 
