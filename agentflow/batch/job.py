@@ -146,6 +146,7 @@ class Job:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._writing = threading.Lock()
+        self._doubtful: list[tuple[_Chunk, RunResult]] = []  # closed, with failures that may begin an outage
         self._error: BaseException | None = None
         self._ending: Ending = "done"
         limit = wanted.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
@@ -181,6 +182,8 @@ class Job:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            if self._watch.verdict is not None:
+                await self._take_back()
             await self._save()
         if self._ending == "done":
             self._folder.drop_parts_aside()
@@ -297,9 +300,22 @@ class Job:
         self._take_over(chunk)
         if (note := self._manifest.runs.get(chunk.number)) and len(chunk.known) == len(chunk.rows):
             note.is_closed = True
+        if not self._watch.in_doubt:
+            self._doubtful.clear()
+        elif chunk.result is not None:
+            self._doubtful.append((chunk, chunk.result))
         chunk.result = None
         await function_pool().run(partial(self._write, chunk))
         await self._save()
+
+    async def _take_back(self) -> None:
+        """Forget the failures of chunks that were closed before it was clear that an outage had begun."""
+        for chunk, result in self._doubtful:
+            chunk.result = result
+            self._take_over(chunk)
+            if note := self._manifest.runs.get(chunk.number):
+                note.is_closed = len(chunk.known) == len(chunk.rows)
+            await function_pool().run(partial(self._write, chunk))
 
     def _take_over(self, chunk: _Chunk, *, while_unclear: bool = True) -> None:
         """Take the records of the rows that have ended, but of none that only the world stopped, and what they cost.

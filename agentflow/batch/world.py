@@ -101,9 +101,14 @@ class Watch:
             return True
         return isinstance(error, _ALWAYS) or (isinstance(error, PastError) and error.type_name in _NAMES)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last failures may be the rows' own or the beginning of an outage, as the next rows will tell."""
+        return self._outages > 0
+
     def is_unclear(self, error: BaseException) -> bool:
-        """Return whether an error may be the row's own or the beginning of an outage, as the next rows will tell."""
-        return self._outages > 0 and _is_outage(error)
+        """Return whether an error is one of those."""
+        return self.in_doubt and _is_outage(error)
 
     def _stop(self, what: str) -> None:
         self.verdict = self.verdict or JobStopped(what, fix="What is done is kept: the same command goes on.")

@@ -152,9 +152,12 @@ def test_the_worlds_errors_stop_the_job_and_nothing_is_lost(scripted: Endpoint, 
     assert scripted.stats()["duplicates"] == 0
 
 
+@pytest.mark.parametrize("chunk_rows", [1000, 4, 1])
 def test_an_outage_stops_the_job_and_its_rows_are_asked_again(
-    scripted: Endpoint, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    scripted: Endpoint, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
 ) -> None:
+    for module in ("files", "source"):
+        monkeypatch.setattr(f"agentflow.batch.{module}.CHUNK_ROWS", chunk_rows)
     monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
     monkeypatch.setattr("agentflow.batch.job.CHECKPOINT_SECONDS", 0.01)  # written while it is not clear yet
     scripted.follow(text="fine")

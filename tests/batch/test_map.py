@@ -68,7 +68,7 @@ def test_equal_rows_are_asked_once_where_the_cache_is_on(scripted: Endpoint) -> 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_files_are_read_in_chunks(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("source", "files"):
+    for module in ("files", "source"):  # in this order: the one takes the number of the other when it is imported
         monkeypatch.setattr(f"agentflow.batch.{module}.CHUNK_ROWS", 4)
     rows = pd.DataFrame({"text": ["1", "2", "3", "4", "five", "6", "7", "8", "9"], "other": [None] * 8 + [1.5]})
     file = tmp_path / f"rows.{ending}"
