@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agentflow.models.limiting.quotas import Quota
     from agentflow.notebook.extension import load_ipython_extension, unload_ipython_extension
     from agentflow.notebook.open_run import open_run
+    from agentflow.ops.diagnosis.diagnose import diagnose
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ _PUBLIC = {
     "recorded": "agentflow.batch.notebooks",
     "secret": "agentflow.batch.notebooks",
     "cache": "agentflow.core.history",
+    "diagnose": "agentflow.ops.diagnosis.diagnose",
     "display": "agentflow.core.watching",
     "get_run": "agentflow.core.history",
     "list_models": "agentflow.models.choice",
@@ -110,6 +112,7 @@ __all__ = [
     "budget",
     "cache",
     "completed",
+    "diagnose",
     "display",
     "get_run",
     "list_models",

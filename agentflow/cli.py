@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: RUN-STEP.ipynb in this folder")
     opening.set_defaults(command=_open)
 
+    _add_diagnosis(commands)
     _add_deployment(commands)
 
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
@@ -120,6 +121,34 @@ def _parser() -> argparse.ArgumentParser:
     pull = actions.add_parser("pull", help="fetch the small model's weights (93 MB) into the user's cache folder")
     pull.set_defaults(command=_pull)
     return parser
+
+
+def _add_diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what an alarm sends a person to."""
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="why runs fail, are slow or cost too much, with the evidence and the fix",
+        epilog="Finds by rules, with no model: access_denied, throttling, high_latency, memory, hang, wrong_profile, "
+        "retired_model, expired_credentials, output_cut, quota_wasted, bad_region, regression, cost_anomaly. The exit "
+        "code is 0 whatever it finds, 1 where it could not look.",
+    )
+    which = diagnose.add_mutually_exclusive_group()
+    which.add_argument("--run", metavar="ID", help="one run, also one that still runs, or `last`")
+    which.add_argument("--since", metavar="TIME", help="how long ago (30m, 24h, 7d) or a moment; default 1h")
+    diagnose.add_argument(
+        "--source",
+        default="store",
+        metavar="SOURCE",
+        help="store (default), cloudwatch (the log group of AGENTFLOW_LOG_GROUP), or a file of JSON lines",
+    )
+    diagnose.add_argument("--alarm", metavar="NAME", help="the alarm that went off: its figure is told")
+    diagnose.add_argument("--json", action="store_true", help='print {"findings": [{"cause": ..., ...}], ...}')
+    diagnose.set_defaults(command=_diagnose)
+
+    drill = commands.add_parser("drill", help="play a fault on a local endpoint, for `agentflow diagnose` to find")
+    drill.add_argument("cause", metavar="CAUSE", help="one of the causes that `agentflow diagnose --help` lists")
+    drill.add_argument("--healthy", action="store_true", help="play the control, in which nothing goes wrong")
+    drill.set_defaults(command=_drill)
 
 
 def _add_deployment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -198,6 +227,22 @@ def _open(options: argparse.Namespace) -> int:
     from agentflow.notebook.open_run import open_run
 
     print(open_run(options.run, options.step, options.item, options.out))
+    return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from agentflow.ops.diagnosis.diagnose import diagnose
+
+    found = diagnose(options.run, since=options.since, source=options.source, alarm=options.alarm)
+    print(found.to_json() if options.json else repr(found))
+    return 0
+
+
+def _drill(options: argparse.Namespace) -> int:
+    from agentflow.ops.drills import rehearse
+
+    run_ids = rehearse(options.cause, healthy=options.healthy)
+    print(f"Played {options.cause} in {len(run_ids)} runs, the last {run_ids[-1]}. Find it: agentflow diagnose")
     return 0
 
 

@@ -71,6 +71,7 @@ class PastRun:
     inputs_not_kept : the names of the others, each with why.
     fingerprints, definition : as in the `RunRecord`.
     parts : step id -> what it is made of; a value given by hand that could not be kept is a `NotKept` there.
+    is_gone : the process that ran it is gone without having ended it.
     answers : (step, item) -> the answered calls as (key, reply), in the order of the answers. A step of a workflow that
         is a step itself goes by its path, such as ``sub.classify`` or ``sub[3].classify``.
     """
@@ -82,6 +83,7 @@ class PastRun:
     definition: str | None = None
     parts: Mapping[str, StepParts] = field(default_factory=dict)
     answers: dict[tuple[str, int | None], list[tuple[str, Reply]]] = field(default_factory=dict)
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

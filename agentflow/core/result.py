@@ -58,6 +58,7 @@ class RunResult(ShownResult):
     error : why the run did not end well.
     warnings : what went wrong beside the steps: something that could not be journalled, a reader that failed.
     reader_failures : how many events a reader raised on.
+    fingerprints : step id -> what tells a step from what it was before it was changed; empty where nobody knows.
     """
 
     run_id: str = ""
@@ -70,6 +71,7 @@ class RunResult(ShownResult):
     error: Exception | None = None
     warnings: list[str] = field(default_factory=list)
     reader_failures: int = 0
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     _started: float = 0.0
     _evidence: Evidence | None = field(default=None, repr=False, compare=False)
     _told_why: bool = field(default=False, repr=False, compare=False)

@@ -12,8 +12,8 @@ from agentflow.core.events import RunStatus
 
 Since: TypeAlias = datetime | date | timedelta | str | None
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w)")
-_SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+_SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class RunFilter:
@@ -40,7 +40,7 @@ class RunFilter:
                 raise InputError(f"No run is {word!r}{nearest(word, known)}.", fix=f"Give one of {', '.join(known)}.")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise InputError(f"limit={limit!r} is no number of runs.", fix="Give 1 or more.")
-        self._since = _moment(since)
+        self._since = moment(since)
         self._limit = limit
         told = {"workflow": self._workflows, "status": self._statuses}
         words = [f"{name} {' or '.join(values)}" for name, values in told.items() if values]
@@ -69,8 +69,14 @@ def _words(name: str, given: str | Sequence[str] | None) -> Sequence[str] | None
     return words
 
 
-def _moment(since: Since) -> datetime | None:
-    """Return a moment in UTC."""
+def moment(since: Since) -> datetime | None:
+    """Return a moment in UTC.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
     if since is None:
         return None
     if isinstance(since, timedelta):

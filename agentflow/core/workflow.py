@@ -294,6 +294,8 @@ class Workflow:
         begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
         run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
         before, self.last_result = self.last_result, run.result
+        if self.config.journal:
+            run.result.fingerprints = self.identity[0].fingerprints
         run.result._evidence = IN_JOURNAL if self.config.journal else InMemory(inputs, dict(self.steps), before)
         return run
 

@@ -144,7 +144,7 @@ def _metrics(metrics: Mapping[str, tuple[str, str]], period: int, expression: st
 
 def _named(name: str, what: str) -> Alarm:
     full_name = _PREFIX + name
-    command = f"agentflow diagnose --since 30m --alarm {full_name}"
+    command = f"agentflow diagnose --since 30m --source cloudwatch --alarm {full_name}"
     return {"AlarmName": full_name, "AlarmDescription": f"{what} Diagnose: {command}"}
 
 

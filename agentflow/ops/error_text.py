@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from agentflow.core import errors
 from agentflow.core.errors import (
     AgentFlowError,
     BudgetExceeded,
@@ -12,6 +13,7 @@ from agentflow.core.errors import (
     JournalError,
     ModelCallError,
     OutputFormatError,
+    PastError,
     StepError,
     StepTimeoutError,
     ToolRoundsError,
@@ -33,25 +35,31 @@ _SAFE = (
 )  # fmt: skip
 
 
-def error_text(error: BaseException, *, with_content: bool = False) -> str:
+def error_text(error: BaseException, *, with_content: bool = False, code: str = "") -> str:
     """Return an error in one line, AWS's code first where it has one.
 
     Parameters
     ----------
+    code : AWS's, of an error that an earlier process raised.
     with_content : whether the words of errors are said that may quote a prompt or an answer. Else such an error is its
         kind, and the file and line that raised it.
     """
     if isinstance(error, StepError | ItemsFailedError | WorkflowError) and error.__cause__ is not None:
-        cause = error_text(error.__cause__, with_content=with_content)
+        cause = error_text(error.__cause__, with_content=with_content, code=code)
         return f"{cause} ({len(error.failures):,} items failed)" if isinstance(error, ItemsFailedError) else cause
-    code = error.code if isinstance(error, ModelCallError) else ""
+    code = error.code if isinstance(error, ModelCallError) else code
     kind = code or type_name_of(error)
-    is_safe = isinstance(error, _SAFE) and not isinstance(error, OutputFormatError)
-    if not is_safe and not with_content:
+    if not has_safe_words(error) and not with_content:
         return kind + _raised_at(error)
     words = error.what if isinstance(error, AgentFlowError) else message_of(error)
     words = words.removeprefix(f"{kind}: ")
     return _line(f"{kind}: {words}" if words else kind)
+
+
+def has_safe_words(error: BaseException) -> bool:
+    """Return whether the words of an error can quote no prompt and no answer."""
+    kind = getattr(errors, error.type_name, None) if isinstance(error, PastError) else type(error)
+    return isinstance(kind, type) and issubclass(kind, _SAFE) and not issubclass(kind, OutputFormatError)
 
 
 def _line(text: str) -> str:

@@ -27,8 +27,8 @@ from agentflow.core.events import (
     StepStarted,
     ToolCalled,
 )
-from agentflow.ops.error_text import error_text
 from agentflow.ops.places import Placed
+from agentflow.ops.record_fields import Memory, billed_answer, failed_attempt, failure
 from agentflow.utils.env import setting
 from agentflow.utils.logging import KNOWN_FIELDS
 
@@ -42,6 +42,7 @@ class RunLog:
 
     def __init__(self) -> None:
         self._with_content = False
+        self._memory = Memory()
         self._writes: Mapping[type[Event], Callable[[Placed, Any], None]] = {
             RunStarted: self._run_started,
             RunFinished: self._run_finished,
@@ -66,18 +67,20 @@ class RunLog:
             self._with_content = setting("AGENTFLOW_LOG_CONTENT").value == "1"
         verb = "goes on" if event.resumed else "started"
         level = logging.INFO if place.counts else logging.DEBUG
-        _record(level, place, "run_started", f"workflow {event.workflow!r} {verb}", _run_fields(place))
+        fields = _run_fields(place) | self._memory.fields()
+        _record(level, place, "run_started", f"workflow {event.workflow!r} {verb}", fields)
 
     def _run_finished(self, place: Placed, event: RunFinished) -> None:
         run = place.inner
         fields = _run_fields(place) | {"status": event.status, "execution_time": round(run.duration_ms, 3)}
+        fields |= self._memory.fields()
         took = f"in {run.duration_ms:,.0f} ms"
         if event.status in ("failed", "budget_exceeded"):
-            text = error_text(event.error, with_content=self._with_content) if event.error else event.status
+            why = failure(event.error, with_content=self._with_content) if event.error else {"error": event.status}
             where = f"step {event.error.step_id!r}: " if isinstance(event.error, StepError) else ""
             level = logging.ERROR if place.counts else logging.WARNING
-            message = f"workflow {run.workflow!r} failed {took}: {where}{text}"
-            _record(level, place, "run", message, fields | {"error": text})
+            message = f"workflow {run.workflow!r} failed {took}: {where}{why['error']}"
+            _record(level, place, "run", message, fields | why)
             return
         level = logging.WARNING if event.status == "interrupted" else logging.INFO if place.counts else logging.DEBUG
         if (cost := run.cost_usd) is not None:
@@ -95,15 +98,17 @@ class RunLog:
             return
         step, fields = _step(place, event.step_id, event.item)
         took = _took(place, event, fields)
+        fields |= self._memory.fields() | _version(place, event.step_id)
         if self._with_content:
             fields["output"] = str(event.output)[:_LONGEST_OUTPUT]
         _record(logging.INFO, place, "step", f"step {step} ended well{took}", fields)
 
     def _step_failed(self, place: Placed, event: StepFailed) -> None:
         step, fields = _step(place, event.step_id, event.item)
-        fields["error"] = text = error_text(event.error, with_content=self._with_content)
+        fields |= failure(event.error, with_content=self._with_content) | self._memory.fields()
+        fields |= _version(place, event.step_id)
         took = _took(place, event, fields)
-        _record(logging.WARNING, place, "step", f"step {step} failed{took}: {text}", fields)
+        _record(logging.WARNING, place, "step", f"step {step} failed{took}: {fields['error']}", fields)
 
     def _step_skipped(self, place: Placed, event: StepSkipped) -> None:
         step, fields = _step(place, event.step_id, None)
@@ -121,21 +126,12 @@ class RunLog:
         if attempt.error_code is None:
             return
         step, fields = _step(place, event.step_id, event.item)
-        fields |= {
-            "attempt": attempt.number,
-            "execution_time": round(attempt.latency_ms, 3),
-            "error": attempt.error_code,
-            "model_id": event.model_id,
-            "region": attempt.region,
-            "request_id": attempt.request_id,
-            "http_status": attempt.http_status,
-            "wait_ms": round(attempt.wait_ms, 3),
-        }
+        fields |= failed_attempt(attempt, event.model_id)
         then = f"; again in {attempt.wait_ms:,.0f} ms" if attempt.wait_ms else ""
         message = (
             f"step {step}, attempt {attempt.number}: {attempt.error_code} after {attempt.latency_ms:,.0f} ms{then}"
         )
-        _record(logging.WARNING, place, "attempt", message, _known(fields))
+        _record(logging.WARNING, place, "attempt", message, fields)
 
     def _call_finished(self, place: Placed, event: CallFinished) -> None:
         if not logger.isEnabledFor(logging.INFO):
@@ -150,33 +146,13 @@ class RunLog:
             _record(logging.INFO, place, "cached_answer", message, fields | {"cached": True})
             return
         usage, cost = reply.usage, reply.cost_usd
-        last = reply.attempts[-1] if reply.attempts else None
-        number = last.number if last else 1
-        fields |= {
-            "attempt": number,
-            "execution_time": round(reply.latency_ms, 3),
-            "model": reply.model,
-            "model_id": reply.model_id,
-            "region": reply.region,
-            "request_id": reply.request_id,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cache_read_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "cost_usd": None if cost is None else float(cost),
-            "queue_ms": round(reply.queue_ms, 3),
-            "ttft_ms": reply.ttft_ms,
-            "stop_reason": reply.stop_reason,
-            "cached": False,
-        }
-        if last is not None:
-            fields |= {"http_status": last.http_status, "reason": last.reason or None}
+        answer = billed_answer(reply, event.request.max_tokens if event.request else None)
         dollars = "at an unknown price" if cost is None else f"for ${cost:.6f}"
         message = (
-            f"step {step}, attempt {number}: {reply.model} answered in {reply.latency_ms:,.0f} ms, "
+            f"step {step}, attempt {answer['attempt']}: {reply.model} answered in {reply.latency_ms:,.0f} ms, "
             f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens {dollars}"
         )
-        _record(logging.INFO, place, "attempt", message, _known(fields))
+        _record(logging.INFO, place, "attempt", message, fields | answer)
 
     def _reply_rejected(self, place: Placed, event: ReplyRejected) -> None:
         step, fields = _step(place, event.step_id, event.item)
@@ -214,8 +190,10 @@ def _took(place: Placed, event: StepFinished | StepFailed | StepCancelled, field
     return f" in {row.latency_ms:,.0f} ms"
 
 
-def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _version(place: Placed, step_id: str) -> dict[str, Any]:
+    """Return the field that tells a step from what it was before it was changed, where that is known."""
+    version = place.inner.fingerprints.get(step_id)
+    return {} if version is None else {"version": version}
 
 
 _BLANK = logging.LogRecord(logger.name, logging.INFO, __file__, 0, "", None, None).__dict__

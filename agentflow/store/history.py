@@ -135,7 +135,7 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
     [record] = _rows(connection, "SELECT * FROM records WHERE run_id = ?", (run_id,))
     result = RunResult(run_id, run["workflow"], started_at=_moment(run["started_at"]), outputs=Outputs())
     result.rows = {step_id: StepRow(step_id) for step_id in json.loads(record["step_ids"])}
-    result.warnings = json.loads(run["warnings"])
+    result.warnings, result.fingerprints = json.loads(run["warnings"]), json.loads(record["fingerprints"])
     answers = _answers(connection, run_id)
     bodies = connection.execute("SELECT body FROM events WHERE run_id = ? ORDER BY sequence", (run_id,))
     fold(result, (json.loads(body) for [body] in bodies), _outputs(connection, run_id, read_later), answers)
@@ -144,8 +144,9 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
         if not is_running(run):
             result.status = "interrupted"
             result.warnings.append(_gone(run))
-    past = PastRun(result, {}, json.loads(record["inputs_not_kept"]), json.loads(record["fingerprints"]))
+    past = PastRun(result, {}, json.loads(record["inputs_not_kept"]), dict(result.fingerprints))
     past.definition, past.answers = record["definition"], answers
+    past.is_gone = run["status"] == "running" and result.status == "interrupted"
     if parts := _parts_row(connection, run_id):
         past.parts = read_parts(parts[1])
     for name, data in json.loads(record["inputs"]).items():

@@ -33,7 +33,8 @@ FIELDS = (
 MORE_FIELDS = (
     "event", "run_id", "item", "status", "cost_usd", "model_id", "region", "request_id", "http_status", "queue_ms",
     "ttft_ms", "wait_ms", "cache_read_tokens", "cache_write_tokens", "stop_reason", "cached", "reason", "tool",
-    "prompt", "answer", "output",
+    "prompt", "answer", "output", "error_type", "fix", "max_tokens", "bedrock_usd", "version", "memory_mb",
+    "memory_percent",
 )  # fmt: skip
 
 KNOWN_FIELDS = "known_fields"  # attribute of a record: those of the above that it has, where somebody knows

@@ -59,7 +59,7 @@ def test_each_threshold_of_the_runbook_has_its_alarm() -> None:
 @pytest.mark.parametrize("name", RUNBOOK)
 def test_an_alarm_says_how_to_diagnose_it(name: str) -> None:
     alarm = made()[name]
-    assert alarm["AlarmDescription"].endswith(f"agentflow diagnose --since 30m --alarm {name}")
+    assert alarm["AlarmDescription"].endswith(f"agentflow diagnose --since 30m --source cloudwatch --alarm {name}")
     assert alarm["AlarmActions"] == ["TOPIC"]
     assert alarm["TreatMissingData"] == ("breaching" if name == "agentflow-nothing-ran" else "notBreaching")
 
