@@ -10,8 +10,8 @@ from typing import Any
 from agentflow.ops import deploy_dashboard
 from agentflow.ops.deploy_alarms import TOPIC, alarms
 from agentflow.ops.deploy_config import DeploymentConfig
-from agentflow.ops.deploy_queries import QUERIES
 from agentflow.ops.policy import Calls, policy_documents
+from agentflow.ops.query_texts import QUERIES
 
 _ACCOUNT = "${AWS::AccountId}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,11 +71,9 @@ def read_records(source: str | Path, since: datetime, run_id: str | None = None)
     Raises
     ------
     InputError
-        There is no such file, or it cannot be read.
+        There is no such file, it cannot be read, or CloudWatch does not show its logs.
     RunNotFoundError, JournalError
         As for `agentflow.get_run`.
-    RuntimeError
-        CloudWatch refused, or cannot be reached.
     """
     if source == "store":
         return _of_store(since, run_id)
@@ -149,31 +148,43 @@ def _of_file(path: Path, since: datetime) -> Records:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
 
 
-def _of_cloudwatch(since: datetime) -> Records:
-    group = setting("AGENTFLOW_LOG_GROUP").value or LOG_GROUP
+def log_group() -> str:
+    """Return the log group that runs are logged to."""
+    return setting("AGENTFLOW_LOG_GROUP").value or LOG_GROUP
+
+
+@contextmanager
+def cloudwatch_errors(group: str, actions: str) -> Iterator[None]:
+    """Turn what CloudWatch Logs says when it does not answer into errors that say what to do.
+
+    Parameters
+    ----------
+    actions : that the caller has to be allowed, in words.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    check = "Check AWS_PROFILE and AWS_REGION; `agentflow health` says more."
     try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        fix = check
+        if code == "ResourceNotFoundException":
+            fix = "Set AGENTFLOW_LOG_GROUP to the group that the runs are logged to, and AWS_REGION to its region."
+        elif "AccessDenied" in code:
+            fix = f"Allow {actions} on arn:aws:logs:*:*:log-group:{group}:*."
+        raise InputError(f"CloudWatch Logs refused to show {group}: {code}.", fix=fix) from error
+    except BotoCoreError as error:
+        raise InputError(f"CloudWatch Logs cannot be asked for {group}: {error}.", fix=check) from error
+
+
+def _of_cloudwatch(since: datetime) -> Records:
+    group = log_group()
+    with cloudwatch_errors(group, "logs:FilterLogEvents"):
         pages = aws_client("logs").get_paginator("filter_log_events")
         found = pages.paginate(logGroupName=group, startTime=int(since.timestamp() * 1000))
         lines = ((event["timestamp"], event["message"]) for page in found for event in page["events"])
         return _of_lines(lines, since, f"CloudWatch Logs, {group}")
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        raise InputError(f"CloudWatch Logs refused to show {group}: {code}.", fix=_fix_of(code, group)) from error
-    except BotoCoreError as error:
-        raise InputError(
-            f"CloudWatch Logs cannot be asked for {group}: {error}.",
-            fix="Check AWS_PROFILE and AWS_REGION; `agentflow health` says more.",
-        ) from error
-
-
-def _fix_of(code: str, group: str) -> str:
-    if code == "ResourceNotFoundException":
-        return "Set AGENTFLOW_LOG_GROUP to the group that the runs are logged to, and AWS_REGION to its region."
-    if "AccessDenied" in code:
-        return f"Allow logs:FilterLogEvents on arn:aws:logs:*:*:log-group:{group}:*."
-    return "Check AWS_PROFILE and AWS_REGION; `agentflow health` says more."
 
 
 def _of_lines(lines: Iterable[tuple[int | None, str]], since: datetime, source: str) -> Records:

@@ -14,8 +14,8 @@ from cfnlint.core import get_rules
 from agentflow.cli import main
 from agentflow.core.definition.yaml_text import load_yaml
 from agentflow.ops.deploy_config import DeploymentConfig, Permissions, Thresholds, read_deployment
-from agentflow.ops.deploy_queries import QUERIES
 from agentflow.ops.policy import calls_of, policy_documents
+from agentflow.ops.query_texts import QUERIES
 from tests.ops.moto_server import ACCOUNT, REGION, Client, aws
 
 __all__ = ["aws"]  # a fixture

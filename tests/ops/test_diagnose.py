@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,44 +14,22 @@ import pytest
 import agentflow
 from agentflow.cli import main
 from agentflow.core.errors import AgentFlowError
-from agentflow.core.readers import wait_for_readers
 from agentflow.ops.deploy_alarms import alarms
 from agentflow.ops.deploy_config import DeploymentConfig
 from agentflow.ops.diagnosis.alarms import ALARMS
-from agentflow.ops.diagnosis.finding import CAUSES
 from agentflow.ops.drills import rehearse
-from agentflow.utils.logging import JsonFormatter
 from tests.endpoint import Endpoint
 from tests.ops.conftest import Aws, Log
 
-
-@pytest.fixture
-def lines(tmp_path: Path) -> Iterator[Path]:
-    """AgentFlow's log as a file of JSON lines."""
-    path = tmp_path / "agentflow.jsonl"
-    handler = logging.FileHandler(path)
-    handler.setFormatter(JsonFormatter())
-    log = logging.getLogger("agentflow")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    yield path
-    handler.close()
-
-
-@pytest.mark.parametrize("cause", CAUSES)
-def test_the_log_alone_shows_the_cause(cause: str, scripted: Endpoint, lines: Path) -> None:
-    rehearse(cause, scripted)
-    wait_for_readers()
-    found = agentflow.diagnose(since="1h", source=lines)
-    assert [finding.cause for finding in found.findings] == [cause], found
+GROUP = "/aws/agentflow/diagnosed"
 
 
 def test_cloudwatch_read_access_is_enough(
     scripted: Endpoint, aws: Aws, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs = aws.client("logs")
-    logs.create_log_group(logGroupName="/aws/agentflow/production")
-    logs.create_log_stream(logGroupName="/aws/agentflow/production", logStreamName="a")
+    logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="a")
     rehearse("access_denied", scripted)
     events = [
         {
@@ -63,8 +39,9 @@ def test_cloudwatch_read_access_is_enough(
         for record in log.records()
     ]
     events += [{"timestamp": events[-1]["timestamp"], "message": text} for text in ("START RequestId: 1", '{"a": 1}')]
-    logs.put_log_events(logGroupName="/aws/agentflow/production", logStreamName="a", logEvents=events)
+    logs.put_log_events(logGroupName=GROUP, logStreamName="a", logEvents=events)
     monkeypatch.setenv("AGENTFLOW_HOME", "nowhere")
+    monkeypatch.setenv("AGENTFLOW_LOG_GROUP", GROUP)
     found = agentflow.diagnose(since="30m", source="cloudwatch", alarm="agentflow-high-error-rate")
     [finding] = found.findings
     assert finding.cause == "access_denied"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -10,15 +11,17 @@ from agentflow.ops.diagnosis.diagnose import diagnose
 from agentflow.ops.diagnosis.finding import CAUSES
 from agentflow.ops.drills import DRILLS, rehearse
 from tests.endpoint import Endpoint
+from tests.ops.conftest import Log
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_a_drill_is_found_and_its_control_is_silent(cause: str, scripted: Endpoint) -> None:
+def test_a_drill_is_found_and_its_control_is_silent(cause: str, scripted: Endpoint, log: Log, tmp_path: Path) -> None:
     begin = datetime.now(UTC)
     assert rehearse(cause, scripted, healthy=True)
     healthy = diagnose(since=begin)
     assert healthy.findings == (), healthy
     assert healthy.failed == 0
+    control = log.text
     begin = datetime.now(UTC)
     run_ids = rehearse(cause, scripted)
     sick = diagnose(since=begin)
@@ -30,6 +33,13 @@ def test_a_drill_is_found_and_its_control_is_silent(cause: str, scripted: Endpoi
     assert len(finding.evidence) > 0
     assert finding.fix
     assert diagnose(finding.affected_runs[-1]).findings[0].cause == cause
+    lines = tmp_path / "agentflow.jsonl"
+    lines.write_text(control)
+    assert diagnose(source=lines).findings == ()
+    lines.write_text(log.text)  # the log alone shows it too
+    [logged] = diagnose(since=begin, source=lines).findings
+    assert (logged.cause, logged.severity) == (cause, finding.severity)
+    assert set(logged.affected_runs) == set(finding.affected_runs)
 
 
 def test_every_cause_has_a_drill() -> None:

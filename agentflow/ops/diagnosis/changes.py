@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.ops.diagnosis.finding import Finding
 from agentflow.ops.diagnosis.seen import PEERS, PLACE, Seen
+from agentflow.views.format import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def cost_anomaly(seen: Seen) -> Iterator[Finding]:
         most = max(("calls", "input_tokens", "output_tokens"), key=lambda name: worst[name] / max(1.0, usual[name]))
         yield seen.found(
             "cost_anomaly", dear, runs, confidence=0.85,
-            summary=f"{len(dear):,} runs of {workflow} cost up to ${worst['usd']:.6f} at list price, the median is "
+            summary=f"{plural(len(dear), 'run')} of {workflow} cost up to ${worst['usd']:.6f} at list price, usually "
             f"${median:.6f}: {worst[most]:,.0f} {most.replace('_', ' ')}, usually {usual[most]:,.0f}.",
             fix=f"Look at what they were given: agentflow.get_run({worst['run_id']!r}); `budget_usd` stops a run that "
             "goes too far, and workflow.quote(...) tells before.",

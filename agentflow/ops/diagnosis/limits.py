@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.ops.diagnosis.finding import Finding
 from agentflow.ops.diagnosis.seen import PEERS, Seen
+from agentflow.views.format import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def throttling(seen: Seen) -> Iterator[Finding]:
     model = bad["model_id"].dropna()
     daily = gave_up["error"].str.contains("daily", na=False).any()
     where = f" of {model.iloc[0]}" if len(model) else ""
-    lost = f"; {len(gave_up):,} steps failed of it" if len(gave_up) else ""
+    lost = f"; {plural(len(gave_up), 'step')} failed of it" if len(gave_up) else ""
     yield seen.found(
         "throttling", bad, attempts if not throttled.empty else seen.new(seen.steps), confidence=1.0,
         summary=f"{rate:.1f}% of the requests{where} were throttled ({len(throttled):,} of {len(attempts):,}), "

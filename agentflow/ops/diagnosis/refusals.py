@@ -13,7 +13,7 @@ from agentflow.ops.diagnosis.seen import Seen
 if TYPE_CHECKING:
     import pandas as pd
 
-_ERROR = ("model_id", "region", "error", "error_type", "fix")
+_ERROR = ("model_id", "region", "error", "error_type")
 _RETIRED_WORDS = "legacy|end of life|being retired"
 _REGION_WORDS = "InvalidRegion|NoRegion|UnknownRegion|cannot be resolved|is no AWS region"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.ops.diagnosis.finding import Finding
 from agentflow.ops.diagnosis.seen import PEERS, PLACE, Seen
+from agentflow.views.format import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def _slow_requests(seen: Seen) -> Iterator[Finding]:
     if slow.empty:
         yield seen.found(
             "high_latency", gave_up, seen.new(seen.steps), confidence=0.9,
-            summary=f"{len(gave_up):,} calls were not answered in time: {gave_up.iloc[0]['error']}",
+            summary=f"{plural(len(gave_up), 'call')} had no answer in time: {gave_up.iloc[0]['error']}",
             fix=_FIX, mildest="P2", columns=("error", "execution_time"),
         )  # fmt: skip
         return
@@ -100,7 +101,9 @@ def hang(seen: Seen) -> Iterator[Finding]:
         seconds = (seen.now - last["last_at"]).total_seconds()
         step = last["open_step"] if isinstance(last["open_step"], str) else ""
         where = f" in step {step}" if step else ""
-        summary = f"{len(silent):,} runs have no end and have said nothing for {seconds:,.0f} s{where}: {run_ids}."
+        summary = (
+            f"{plural(len(silent), 'run')} without an end, and without a word for {seconds:,.0f} s{where}: {run_ids}."
+        )
         is_gone = last["status"] == "gone"
         fix = (
             f"Its process is gone: await workflow.resume({last['run_id']!r}) goes on with it."
@@ -155,7 +158,7 @@ def memory(seen: Seen) -> Iterator[Finding]:
     most = measured["memory_mb"].max()
     held = f" The process held up to {most:,.0f} MB." if most == most else ""  # noqa: PLR0124 - NaN
     what = (
-        f"{len(failed):,} steps ran out of memory: {', '.join(dict.fromkeys(failed['step_id']))}."
+        f"{plural(len(failed), 'step')} ran out of memory: {', '.join(dict.fromkeys(failed['step_id']))}."
         if not failed.empty
         else f"{full['memory_percent'].max():.0f}% of the machine's memory is in use (limit {_MEMORY_PERCENT:g}%)."
     )
