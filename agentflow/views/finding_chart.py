@@ -56,7 +56,7 @@ def _draw(title: str, series: pd.DataFrame, unit: str, limit: float | None, ax: 
         ax.set_ylabel("records", color=INK)
     locator: Any = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     ax.set_xlabel("UTC", color=INK)
     ax.tick_params(colors=INK)
     ax.spines[["top", "right"]].set_visible(False)
