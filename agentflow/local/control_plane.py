@@ -40,6 +40,26 @@ def get_foundation_model(path: Mapping[str, str], served: ServedModels, region: 
     raise Refusal("ResourceNotFoundException", message)
 
 
+def get_availability(path: Mapping[str, str], served: ServedModels) -> Mapping[str, Any]:
+    """Return whether the account may use a model, by its bare id: here it may use all of them.
+
+    Raises
+    ------
+    Refusal
+        ``ResourceNotFoundException``: there is no such model.
+    """
+    name = parameters(path, "GetFoundationModelAvailability", _SERVICE)["modelId"]
+    if all(model.model_id != name for model in served):
+        raise Refusal("ResourceNotFoundException", f"The model {name} could not be found.")
+    return {
+        "modelId": name,
+        "agreementAvailability": {"status": "AVAILABLE"},
+        "authorizationStatus": "AUTHORIZED",
+        "entitlementAvailability": "AVAILABLE",
+        "regionAvailability": "AVAILABLE",
+    }
+
+
 def list_inference_profiles(query: Mapping[str, str], served: ServedModels, region: str) -> Mapping[str, Any]:
     """Return a page of the profiles that can be called from a region; all are Amazon's own."""
     wanted = parameters(query, "ListInferenceProfiles", _SERVICE)

@@ -46,6 +46,11 @@ def routes(model: LocalModel, served: ServedModels, region: Region, jobs: Jobs) 
     )
     yield (
         "GET",
+        "/foundation-model-availability/{modelId}",
+        lambda call: control_plane.get_availability(call.parameters, served),
+    )
+    yield (
+        "GET",
         "/inference-profiles",
         lambda call: control_plane.list_inference_profiles(call.parameters, served, call.region),
     )

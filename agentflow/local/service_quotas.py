@@ -1,4 +1,4 @@
-"""Service Quotas' two lists for Bedrock: what the endpoint enforces, else what is known of AWS's defaults."""
+"""Service Quotas for Bedrock, in lists and one by one: what the endpoint enforces, else what AWS's defaults are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,12 @@ def answer(target: str, body: object, served: ServedModels, quotas: Quotas, regi
         Service Quotas would not accept it, or it is another operation.
     """
     operation = target.removeprefix(TARGET)
-    values = {"ListServiceQuotas": quotas.of, "ListAWSDefaultServiceQuotas": _no_quota}.get(operation)
+    values = {
+        "GetServiceQuota": quotas.of,
+        "GetAWSDefaultServiceQuota": _no_quota,
+        "ListServiceQuotas": quotas.of,
+        "ListAWSDefaultServiceQuotas": _no_quota,
+    }.get(operation)
     if values is None:
         raise Refusal("UnknownOperationException", f"This local endpoint has no operation {target or 'here'}.")
     check(body, operation, _SERVICE)
@@ -61,6 +66,10 @@ def answer(target: str, body: object, served: ServedModels, quotas: Quotas, regi
     if asked["ServiceCode"] != "bedrock":
         raise Refusal("NoSuchResourceException", f"The service {asked['ServiceCode']} does not exist.")
     rows = [row for row in _rows(served, values, region) if asked.get("QuotaCode") in (None, row["QuotaCode"])]
+    if operation.startswith("Get"):
+        if not rows:
+            raise Refusal("NoSuchResourceException", f"The quota {asked['QuotaCode']} does not exist.")
+        return {"Quota": rows[0]}
     shown, token = page(rows, asked.get("MaxResults") or _PAGE, asked.get("NextToken"), code=_WRONG_TOKEN)
     return {"Quotas": list(shown), **({"NextToken": token} if token else {})}
 

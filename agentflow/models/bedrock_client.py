@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from agentflow.core.content import Block
 from agentflow.core.errors import DefinitionError
+from agentflow.core.events import current_step
 from agentflow.core.model import Estimate, Reply, Request, RequestOptions, TokenCount
 from agentflow.models import converse
 from agentflow.models.call import Answered, Call
@@ -27,6 +28,7 @@ from agentflow.utils.redaction import redact_dependencies
 __all__ = ["BedrockClient", "ModelType", "Quota", "ReplyStream"]
 
 DEFAULT_REGION = "us-east-1"
+CHECK_TOKENS = 10  # of the answer to a check: as many as the operation runbook's health check asks for
 
 _PARTS = frozenset({"output", "stopReason", "usage"})  # of every answer of Converse, by botocore's service model
 
@@ -161,9 +163,10 @@ class BedrockClient:
         self._catalog.resolve(model, self.region)
 
     async def check_access(self, model: str | None = None) -> Reply:
-        """Ask a model for one token, and return the reply: the caller may use it, and it answers in this region.
+        """Ask a model for a few tokens, and return the reply: the caller may use it, and it answers in this region.
 
-        Costs what some ten tokens do; nothing cheaper goes through the same permissions.
+        It is one request: it is not tried again, waits for no quota, and takes no answer that is kept. Costs what some
+        ten tokens do; nothing cheaper goes through the same permissions.
 
         Raises
         ------
@@ -172,7 +175,13 @@ class BedrockClient:
         ModelCallError
             The model cannot be used; the message says what is missing.
         """
-        return await self.invoke(model, "Hi", max_tokens=1)
+        route = self._route._replace(max_retries=0, timeout_seconds=0, elsewhere=(), fallback_model=None)
+        outside = current_step.set(None)  # a check in a step is none of its calls, and finds no kept answer
+        try:
+            call = Call(route, model, Request("test", max_tokens=CHECK_TOKENS))
+            return await call.run(_send)
+        finally:
+            current_step.reset(outside)
 
     def estimate(self, model: str | None, request: Request) -> Estimate:
         """Return what a request will take, in tokens and at Bedrock's list price. Sends nothing.
@@ -239,15 +248,8 @@ class BedrockClient:
     async def answer(self, model: str | None, request: Request) -> Reply:
         """Answer one request; what `invoke` does, for a `Request`. It is streamed where the run's readers want that."""
         call = Call(self._route, model, request)
-
-        def send(client: Any, arguments: dict[str, Any]) -> Answered:
-            response = client.converse(**arguments)
-            if missing := _PARTS.difference(response):  # botocore reads a body that was cut off as an empty one
-                raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
-            return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
-
         if not (call.scope and call.scope.run.wants_deltas):
-            return await call.run(send)
+            return await call.run(_send)
         stream = streaming(call, self.stream_idle_seconds)
 
         def send_watched(client: Any, arguments: dict[str, Any]) -> Answered:
@@ -256,7 +258,7 @@ class BedrockClient:
             except Exception as error:
                 if code_of(error) != "AccessDeniedException":
                     raise
-                return send(client, arguments)  # who may ask but not stream is watched without the text that comes
+                return _send(client, arguments)  # who may ask but not stream is watched without the text that comes
 
         return await call.run(send_watched)
 
@@ -296,6 +298,13 @@ class BedrockClient:
 
 class IncompleteAnswer(Exception):  # noqa: N818 - named like botocore's own, whose table of meanings it joins
     """An answer came without what every answer has."""
+
+
+def _send(client: Any, arguments: dict[str, Any]) -> Answered:
+    response = client.converse(**arguments)
+    if missing := _PARTS.difference(response):  # botocore reads a body that was cut off as an empty one
+        raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
+    return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
 
 def _checked_bases(base_models: Mapping[str, str]) -> Mapping[str, str]:

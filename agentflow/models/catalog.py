@@ -224,6 +224,14 @@ class Catalog(Row):
             return self._resolved(name, model_id, profile)
         return self._resolved(model_id, model_id, ON_DEMAND)
 
+    def name_of(self, model_id: str) -> str | None:
+        """Return the catalog's name of the model behind an id, profile or ARN; None where these do not tell it."""
+        if base := self.base_models.get(model_id):
+            return self.aliases.get(base.rpartition(".")[2], base.rpartition(".")[2])
+        short = model_id.rpartition("/")[2]
+        profile, _, bare_id = short.partition(".")
+        return self._names.get(short) or (self._names.get(bare_id) if profile in get_args(ProfileKind) else None)
+
     @cached_property
     def _names(self) -> Mapping[str, str]:
         """The name of each id."""
@@ -268,15 +276,21 @@ def _data(name: str) -> Any:
     return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506 - makes no objects
 
 
-def _check_lifecycle(name: str, spec: ModelSpec) -> None:
-    """Warn of a model that has come to its end, or is about to."""
+def end_of(spec: ModelSpec) -> str:
+    """Return when a model has come to its end, or is about to, in words; empty where it is not near."""
     if spec.end_of_life is None:
-        return
+        return ""
     today = date.today()  # noqa: DTZ011 - AWS announces dates, not instants
     if spec.end_of_life <= today:
-        _warn_of_end(name, f"reached its end of life on {spec.end_of_life}", spec.successor)
-    elif spec.end_of_life - today <= WARNING_TIME or (spec.legacy_since and spec.legacy_since <= today):
-        _warn_of_end(name, f"reaches its end of life on {spec.end_of_life}", spec.successor)
+        return f"reached its end of life on {spec.end_of_life}"
+    is_near = spec.end_of_life - today <= WARNING_TIME or (spec.legacy_since and spec.legacy_since <= today)
+    return f"reaches its end of life on {spec.end_of_life}" if is_near else ""
+
+
+def _check_lifecycle(name: str, spec: ModelSpec) -> None:
+    """Warn of a model that has come to its end, or is about to."""
+    if end := end_of(spec):
+        _warn_of_end(name, end, spec.successor)
 
 
 @cache

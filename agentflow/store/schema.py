@@ -75,16 +75,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
         return
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        version = _version(connection)
-        if version > len(migrations):
-            raise JournalError(
-                f"The journal was written by a newer AgentFlow (schema {version}, this one knows {len(migrations)}).",
-                fix="Upgrade agentflow-bedrock, or set AGENTFLOW_HOME to another folder.",
-            )
-        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-            raise JournalError(
-                "The journal's file is the database of another program.", fix="Set AGENTFLOW_HOME to another folder."
-            )
+        version = known_version(connection, len(migrations))
         for statements in migrations[version:]:
             for statement in statements:
                 connection.execute(statement)
@@ -93,6 +84,27 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def known_version(connection: sqlite3.Connection, newest: int = len(MIGRATIONS)) -> int:
+    """Return how many migrations a file has behind it.
+
+    Raises
+    ------
+    JournalError
+        A newer AgentFlow, or another program, made the file.
+    """
+    version = _version(connection)
+    if version > newest:
+        raise JournalError(
+            f"The journal was written by a newer AgentFlow (schema {version}, this one knows {newest}).",
+            fix="Upgrade agentflow-bedrock, or set AGENTFLOW_HOME to another folder.",
+        )
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+        raise JournalError(
+            "The journal's file is the database of another program.", fix="Set AGENTFLOW_HOME to another folder."
+        )
+    return version
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
-from agentflow.core.errors import DefinitionError, InvalidRequestError, UnknownModelError
+from agentflow.core.errors import DefinitionError, InvalidRequestError, ModelCallError, UnknownModelError
 from agentflow.core.model import Request, Usage
 from agentflow.models.catalog import _warn_of_end, load_catalog
 from tests.endpoint import Endpoint
@@ -83,6 +83,23 @@ def test_a_retired_model_is_warned_of_also_by_its_id() -> None:
         load_catalog().resolve("us.anthropic.claude-sonnet-4-20250514-v1:0", "us-east-1")
 
 
-async def test_access_to_a_model_is_checked_with_one_token(scripted: Endpoint) -> None:
+async def test_access_to_a_model_is_checked_with_ten_tokens(scripted: Endpoint) -> None:
+    scripted.follow(text="word " * 40)
     reply = await BedrockClient("us-east-1", endpoint_url=scripted.url).check_access("haiku")
-    assert reply.usage.output_tokens == 1
+    assert (reply.stop_reason, reply.usage.output_tokens) == ("max_tokens", 10)
+
+
+@pytest.mark.parametrize("fault", ["throttled_requests", "unavailable", "iam_denied"])
+async def test_a_check_of_access_is_one_request_whatever_comes(scripted: Endpoint, fault: str) -> None:
+    scripted.faults({"fault": fault})
+    with pytest.raises(ModelCallError):
+        await BedrockClient("us-east-1", endpoint_url=scripted.url).check_access()
+    assert scripted.stats()["requests"] == 1
+
+
+def test_the_model_behind_an_id_is_named() -> None:
+    catalog = load_catalog().model_copy(update={"base_models": {ARN: "global.haiku"}})
+    profile = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0"
+    bare = "anthropic.claude-haiku-4-5-20251001-v1:0"
+    assert {catalog.name_of(name) for name in (ARN, profile, bare, f"eu.{bare}")} == {"haiku-4-5"}
+    assert catalog.name_of("no.such") is None

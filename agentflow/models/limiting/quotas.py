@@ -50,13 +50,24 @@ def read_quota(client: Callable[[], Any], code: str) -> Quota | None:
     import botocore.exceptions
 
     try:
-        quotas = client()
-        try:
-            found = quotas.get_service_quota(ServiceCode="bedrock", QuotaCode=code)
-        except quotas.exceptions.NoSuchResourceException:  # the account has the default
-            found = quotas.get_aws_default_service_quota(ServiceCode="bedrock", QuotaCode=code)
+        value = quota_value(client(), code)
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         _logger.info("The quota %s cannot be read, and is learned instead: %s", code, error)
         return None
-    value = found["Quota"].get("Value")
     return Quota(tokens_per_minute=value) if value else None
+
+
+def quota_value(quotas: Any, code: str) -> float | None:
+    """Return what a client of Service Quotas says of a quota; None where it has no value. Blocks, and lets errors pass.
+
+    Raises
+    ------
+    BotoCoreError, ClientError
+        It cannot be read.
+    """
+    try:
+        found = quotas.get_service_quota(ServiceCode="bedrock", QuotaCode=code)
+    except quotas.exceptions.NoSuchResourceException:  # the account has the default
+        found = quotas.get_aws_default_service_quota(ServiceCode="bedrock", QuotaCode=code)
+    value: float | None = found["Quota"].get("Value")
+    return value
