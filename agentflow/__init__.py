@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from agentflow.notebook.extension import load_ipython_extension, unload_ipython_extension
     from agentflow.notebook.open_run import open_run
     from agentflow.ops.diagnosis.diagnose import diagnose
+    from agentflow.ops.health.checkup import health_check
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,7 @@ _PUBLIC = {
     "diagnose": "agentflow.ops.diagnosis.diagnose",
     "display": "agentflow.core.watching",
     "get_run": "agentflow.core.history",
+    "health_check": "agentflow.ops.health.checkup",
     "list_models": "agentflow.models.choice",
     "load_ipython_extension": "agentflow.notebook.extension",
     "open_run": "agentflow.notebook.open_run",
@@ -115,6 +117,7 @@ __all__ = [
     "diagnose",
     "display",
     "get_run",
+    "health_check",
     "list_models",
     "load_ipython_extension",
     "open_run",

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_diagnosis(commands)
     _add_deployment(commands)
+    _add_health(commands)
 
     local = commands.add_parser("local", help="the offline Bedrock endpoint on this machine")
     actions = local.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -196,6 +197,28 @@ def _add_deployment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     restore.set_defaults(command=_restore)
 
 
+def _add_health(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    health = commands.add_parser(
+        "health",
+        help="check Bedrock, logs, metrics, credentials, clock, quotas, store and more: a line each, with the fix",
+        epilog="Exit codes: 0 nothing failed, 1 something failed, 2 wrong arguments. What is turned off (off) or could "
+        "not be checked (?) is no failure. At most one call of a model is made, of 10 tokens. With --serve: /live says "
+        "that the process lives and calls nothing; /ready answers 200 or 503, by how the newest request of the store's "
+        "runs ended in the last minute, else by one probe a minute. Ctrl-C or SIGTERM ends it.",
+    )
+    health.add_argument("--json", action="store_true", help="print a JSON object: ok, state, figure and fix of each")
+    health.add_argument("--no-call", action="store_true", help="ask no model")
+    health.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"whose workflows say which models are used; default {_DEPLOYMENT}, where it is there",
+    )
+    health.add_argument("--serve", action="store_true", help="serve /live and /ready on 127.0.0.1 until Ctrl-C")
+    health.add_argument("--port", type=_port, default=8724, help="of --serve; default 8724, 0 takes any that is free")
+    health.set_defaults(command=_health)
+
+
 def _models(options: argparse.Namespace) -> int:
     from agentflow.models.choice import list_models
 
@@ -251,6 +274,16 @@ def _deploy(options: argparse.Namespace) -> int:
 
     print(deployment_part(options.part, options.config, alarm=options.name))
     return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    if options.serve:
+        from agentflow.ops.health.serve import serve
+
+        return serve(options.port, call=not options.no_call)
+    from agentflow.ops.health.command import run_health
+
+    return run_health(options.config, call=not options.no_call, as_json=options.json)
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -52,6 +52,26 @@ def aws_client(service: str) -> Any:
     return boto3.Session(profile_name=profile).client(service, region_name=region or "us-east-1", config=config)
 
 
+def check_log_group(group: str) -> None:
+    """Refuse a log group that cannot be logged to, whatever AWS may say of it.
+
+    Raises
+    ------
+    InputError
+        The name is none, or watchtower is not installed.
+    """
+    if not _GROUP_NAME.fullmatch(group):
+        raise InputError(
+            f"AGENTFLOW_LOG_GROUP={group!r} is no name of a log group.",
+            fix="Take letters, digits and _ - / # . only, as in /aws/agentflow/app.",
+        )
+    if importlib.util.find_spec("watchtower") is None:
+        raise InputError(
+            f"Logging to {group} (AGENTFLOW_LOG_GROUP) needs the package watchtower.",
+            fix="Run: pip install 'agentflow-bedrock[ops]'.",
+        )
+
+
 class CloudWatchLogs(logging.Handler):
     """Sends records to a log group of CloudWatch as JSON lines, in batches, by watchtower.
 
@@ -70,16 +90,7 @@ class CloudWatchLogs(logging.Handler):
 
     def __init__(self, group: str) -> None:
         super().__init__()
-        if not _GROUP_NAME.fullmatch(group):
-            raise InputError(
-                f"AGENTFLOW_LOG_GROUP={group!r} is no name of a log group.",
-                fix="Take letters, digits and _ - / # . only, as in /aws/agentflow/app.",
-            )
-        if importlib.util.find_spec("watchtower") is None:
-            raise InputError(
-                f"Logging to {group} (AGENTFLOW_LOG_GROUP) needs the package watchtower.",
-                fix="Run: pip install 'agentflow-bedrock[ops]'.",
-            )
+        check_log_group(group)
         self.group = group
         self.dropped = 0
         self._formatter = JsonFormatter()

@@ -21,7 +21,7 @@ class Mark:
     colour: str
 
 
-# Keys are the words of `StepStatus` and `RunStatus`.
+# Keys are the words of `StepStatus`, `RunStatus` and of the states of health checks.
 MARKS = {
     "ok": Mark("✓", "#1a7f37"),
     "failed": Mark("✗", "#b3261e"),
@@ -33,6 +33,9 @@ MARKS = {
     "not run": Mark("○", "#5f6b7a"),
     "stale": Mark("~", "#8a5300"),
     "cached": Mark("=", "#0f6b74"),
+    "warning": Mark("!", "#8a5300"),
+    "not configured": Mark("○", "#5f6b7a"),
+    "not checked": Mark("?", "#5f6b7a"),
 }
 
 

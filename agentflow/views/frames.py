@@ -77,7 +77,8 @@ _MODEL_COLUMNS = (
     "output_per_million_usd", "cache_read_per_million_usd", "price_date", "json_schema", "forced_tool", "sampling",
     "count_tokens", "batch", "cache_min_tokens", "end_of_life", "successor",
 )  # fmt: skip
-_YES_OR_NO = {"cached", "json_schema", "forced_tool", "sampling", "count_tokens", "batch"}
+_HEALTH_COLUMNS = ("check", "ok", "state", "figure", "fix")
+_YES_OR_NO = {"cached", "ok", "json_schema", "forced_tool", "sampling", "count_tokens", "batch"}
 _OBJECTS = {"output", "arguments", "before", "after"}
 _ATTEMPT_STATUS = {None: "answered", ABANDONED: "given up"}
 
@@ -172,6 +173,11 @@ def diff_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def quote_frame(quote: Quote) -> pd.DataFrame:
     """Return one row a step of a quote; types and units as in `steps_frame`, and `..._s` is Float64."""
     return _frame(StepQuote.__slots__, quote.records())
+
+
+def health_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row a health check; types as in `steps_frame`, `ok` is boolean, and an empty fix `<NA>`."""
+    return _frame(_HEALTH_COLUMNS, [{**record, "fix": record["fix"] or None} for record in records])
 
 
 def models_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
