@@ -6,6 +6,7 @@ Nothing is made here that is not there: no folder, no file, no table.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,14 +14,14 @@ from pathlib import Path
 
 from agentflow.core.errors import JournalError
 from agentflow.core.events import AttemptFinished
-from agentflow.core.model import Attempt
 from agentflow.store.database import Database
 from agentflow.store.records import event_of, located, utc_text
 from agentflow.store.schema import known_version
 
 MOST_RUNS = 50  # the newest, of which requests are looked at
 MOST_EVENTS = 500  # of a run, the newest
-MOST_ANSWERS = 5_000
+MOST_ANSWERS = 5_000  # the newest, whose tokens count
+MOST_REQUESTS = 500  # the newest answered ones
 SMALL_BYTES = 50_000_000  # a larger file takes longer than a health check to be read as a whole
 
 
@@ -35,16 +36,20 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True)
 class PastRequest:
-    """A request of a run that was answered, or failed by `attempt.error_code`."""
+    """A request of a run to a model.
+
+    Attributes
+    ----------
+    region : that was asked; None where an older AgentFlow did not write it down.
+    ended_at : when it was answered or failed, in UTC.
+    error_code : AWS's code, or the name of the exception; None where it was answered.
+    """
 
     run_id: str
     model_id: str
-    attempt: Attempt
-
-    @property
-    def ended_at(self) -> datetime:
-        """When it was answered or failed, in UTC."""
-        return self.attempt.started_at + timedelta(milliseconds=self.attempt.latency_ms)
+    region: str | None
+    ended_at: datetime
+    error_code: str | None
 
 
 def journal_state(folder: Path) -> JournalState | None:
@@ -73,30 +78,19 @@ def journal_state(folder: Path) -> JournalState | None:
 
 
 def newest_requests(folder: Path, since: datetime) -> list[PastRequest]:
-    """Return requests that ended since then, the newest first: of the newest runs, and not all of large ones.
+    """Return requests that ended since then, the newest first: not all, where there were many.
 
     Raises
     ------
     JournalError
         The journal cannot be read.
     """
-    found: list[PastRequest] = []
     database = Database(folder)
     if not _size(database):
-        return found
+        return []
     with database.reading() as connection:
-        if not known_version(connection):
-            return found
-        runs = connection.execute(
-            "SELECT run_id FROM runs WHERE heartbeat_at >= ? ORDER BY heartbeat_at DESC LIMIT ?",
-            (utc_text(since), MOST_RUNS),
-        ).fetchall()
-        for (run_id,) in runs:
-            bodies = connection.execute(
-                "SELECT body FROM events WHERE run_id = ? ORDER BY sequence DESC LIMIT ?", (run_id, MOST_EVENTS)
-            )
-            found += _requests(run_id, (body for [body] in bodies))
-    return sorted((each for each in found if each.ended_at >= since), key=lambda each: each.ended_at, reverse=True)
+        found = [*_answered(connection, since), *_failed(connection, since)] if known_version(connection) else []
+    return sorted(found, key=lambda request: request.ended_at, reverse=True)
 
 
 def tokens_since(folder: Path, since: datetime) -> Mapping[str, tuple[int, int]]:
@@ -138,10 +132,32 @@ def _size(database: Database) -> int:
         raise database.problem(error) from error
 
 
-def _requests(run_id: str, bodies: Iterator[str]) -> Iterator[PastRequest]:
-    for text in bodies:
-        if '"AttemptFinished"' not in text or (event := event_of(json.loads(text))) is None:
-            continue
-        _, innermost = located(event)
-        if isinstance(innermost, AttemptFinished):
-            yield PastRequest(run_id, innermost.model_id, innermost.attempt)
+_ANSWERED = """SELECT run_id, model_id, json_extract(reply, '$.region'), at FROM
+    (SELECT * FROM answers ORDER BY id DESC LIMIT ?)
+    WHERE at >= ? AND json_extract(reply, '$.origin') IS NULL"""  # one with an origin was paid for before
+
+
+def _answered(connection: sqlite3.Connection, since: datetime) -> Iterator[PastRequest]:
+    for run_id, model_id, region, at in connection.execute(_ANSWERED, (MOST_REQUESTS, utc_text(since))):
+        yield PastRequest(run_id, model_id, region, datetime.fromisoformat(at), None)
+
+
+def _failed(connection: sqlite3.Connection, since: datetime) -> Iterator[PastRequest]:
+    """Give the failed ones, which the events of the newest runs have."""
+    runs = connection.execute(
+        "SELECT run_id FROM runs WHERE heartbeat_at >= ? ORDER BY heartbeat_at DESC LIMIT ?",
+        (utc_text(since), MOST_RUNS),
+    ).fetchall()
+    for (run_id,) in runs:
+        bodies = connection.execute(
+            "SELECT body FROM events WHERE run_id = ? ORDER BY sequence DESC LIMIT ?", (run_id, MOST_EVENTS)
+        )
+        for [body] in bodies:
+            if '"AttemptFinished"' not in body or (event := event_of(json.loads(body))) is None:
+                continue
+            _, innermost = located(event)
+            if isinstance(innermost, AttemptFinished):
+                attempt = innermost.attempt
+                ended_at = attempt.started_at + timedelta(milliseconds=attempt.latency_ms)
+                if ended_at >= since:
+                    yield PastRequest(run_id, innermost.model_id, attempt.region, ended_at, attempt.error_code)

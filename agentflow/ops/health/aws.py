@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -33,6 +33,10 @@ T = TypeVar("T")
 def pool() -> DaemonPool:
     """Return the threads of health checks: those of the runs may all be busy when somebody asks what is wrong."""
     return DaemonPool(24, "agentflow-health")
+
+
+class TookTooLong(Exception):  # noqa: N818 - not `TimeoutError`, which others raise for reasons of their own
+    """A check, or what it waited for, did not end in its time."""
 
 
 class Aws:
@@ -126,7 +130,7 @@ class Aws:
         state : of a check that was refused or found nobody.
         """
         if code_of(error).lower() in _DENIED:
-            said = redacted(str(getattr(error, "response", {}).get("Error", {}).get("Message", "")))
+            said = redacted(str(response_of(error).get("Error", {}).get("Message", "")))
             return Check(state, f"{what} refused: {said or code_of(error)}", f"Add {action} to the caller's policy.")
         if not is_aws_error(error):
             raise error
@@ -137,10 +141,17 @@ class Aws:
         return Check(state, explained.what, "See credentials." if explained.kind == "auth" else explained.fix)
 
 
+def response_of(error: Exception) -> Mapping[str, Any]:
+    """Return the response that an error of botocore's has; an empty one where there was none."""
+    return getattr(error, "response", None) or {}
+
+
 def reason_of(error: Exception) -> str:
     """Return why botocore found no connection, without the names of its classes and the whole URL."""
-    reason = str(getattr(error, "kwargs", {}).get("error") or error)
-    return redacted(_CONNECTION.sub("", reason))
+    reason = getattr(error, "kwargs", {}).get("error") or error
+    if reason.args and isinstance(reason.args[-1], Exception):  # urllib3's, around the system's own
+        reason = reason.args[-1]
+    return redacted(_CONNECTION.sub("", str(reason)))
 
 
 def is_aws_error(error: Exception) -> bool:

@@ -13,10 +13,9 @@ from urllib.parse import unquote, urlsplit
 from agentflow.core.errors import EndpointError, ModelCallError, nearest
 from agentflow.core.model import Reply
 from agentflow.local.facts import MODEL_HEADER
-from agentflow.models.bedrock_client import DEFAULT_REGION
 from agentflow.models.catalog import load_catalog
 from agentflow.models.transport import profile_region
-from agentflow.ops.health.aws import Aws, catalog_name, is_aws_error, reason_of
+from agentflow.ops.health.aws import Aws, TookTooLong, catalog_name, is_aws_error, reason_of, response_of
 from agentflow.ops.health.report import Check
 from agentflow.utils.env import setting
 
@@ -45,9 +44,9 @@ class Contact:
     skew_seconds: float | None
 
     @property
-    def place(self) -> str:
-        """Whom it was that answered, in a few words."""
-        return f"local · {self.label} at {self.host}" if self.label else self.host
+    def who(self) -> str:
+        """Who answered: a host, or the local endpoint."""
+        return f"local · {self.label}" if self.label else self.host
 
 
 def contact(aws: Aws) -> Contact:
@@ -69,7 +68,7 @@ def contact(aws: Aws) -> Contact:
     except Exception as error:
         if not is_aws_error(error):
             raise
-        metadata = getattr(error, "response", {}).get("ResponseMetadata", {})
+        metadata = response_of(error).get("ResponseMetadata", {})
         status = metadata.get("HTTPStatusCode")
         if status is None or status >= 500 or status == 407:  # of a proxy
             what = f"{host} cannot be reached: {reason_of(error)}" if status is None else f"{host} answers {status}"
@@ -93,7 +92,7 @@ def _skew(date: str | None, now: float) -> float | None:
 def bedrock_connectivity(met: Contact | Exception, answered: Reply | Exception | None) -> Check:
     """Return whether the endpoint can be reached: it answered, whatever it said."""
     if isinstance(met, Contact):
-        return Check("ok", f"{met.place} answered in {met.took_ms:,.0f} ms")
+        return Check("ok", f"{met.who} answered in {met.took_ms:,.0f} ms")
     if isinstance(answered, Reply):  # such as through a gateway that knows nothing but models
         return Check("ok", f"a call was answered in {answered.latency_ms:,.0f} ms")
     raise met
@@ -101,13 +100,15 @@ def bedrock_connectivity(met: Contact | Exception, answered: Reply | Exception |
 
 def model_access(answered: Reply | Exception) -> Check:
     """Return whether a call of the fast model was answered."""
+    if isinstance(answered, TookTooLong):
+        fix = "Bedrock may be busy: see https://health.aws.amazon.com/health/status, or try another region."
+        return Check("failed", f"a call of the fast model: {answered}", fix)
     if isinstance(answered, Exception):
         raise answered
     dollars = "" if answered.cost_usd is None else f", ${answered.cost_usd:.5f}" if answered.cost_usd else ", $0"
     tokens = answered.usage.input_tokens + answered.usage.output_tokens
     name = answered.model if answered.model.startswith("local") else catalog_name(answered.model_id)
-    figure = f"{name} answered in {answered.latency_ms:,.0f} ms ({tokens} tokens{dollars}), as {answered.model_id}"
-    return Check("ok", figure)
+    return Check("ok", f"{name} answered in {answered.latency_ms:,.0f} ms ({tokens} tokens{dollars})")
 
 
 def access_without_call(aws: Aws) -> Check:
@@ -173,7 +174,7 @@ def _ahead(seconds: float) -> str:
 
 def region(aws: Aws, met: Contact | Exception) -> Check:
     """Return whether the region is one, and where its setting came from. Blocks."""
-    figure = f"{aws.region}, {_source(aws)}"
+    figure = f"{aws.region} ({_source(aws)})"
     known = {name for regions in load_catalog().geographies.values() for name in regions}
     for partition in ("aws", "aws-us-gov"):
         known.update(aws.session().get_available_regions("bedrock", partition_name=partition))
@@ -182,14 +183,14 @@ def region(aws: Aws, met: Contact | Exception) -> Check:
     close = nearest(aws.region, known)
     fix = "Set AWS_REGION to a region that has Bedrock, such as us-east-1."
     if isinstance(met, Contact):
-        return Check("warning", f"{figure}, which is none of AWS's{close}; the local endpoint takes any name", fix)
-    return Check("failed", f"{figure}, is no region that has Bedrock{close}", fix)
+        return Check("warning", f"{figure} is no region of AWS's{close}; the endpoint on this machine takes any", fix)
+    return Check("failed", f"{figure} is no region that has Bedrock{close}", fix)
 
 
 def _source(aws: Aws) -> str:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if (found := setting(name)).value:
-            return f"from {name} ({found.source})"
+            return f"{name}, {found.source}"
     if not aws.bedrock.on_this_machine and profile_region(aws.profile):
-        return f"from the AWS profile {aws.profile or 'default'}"
-    return f"the default, since nothing sets another than {DEFAULT_REGION}"
+        return f"AWS profile {aws.profile or 'default'}"
+    return "the default; AWS_REGION is not set"

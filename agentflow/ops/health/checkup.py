@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from agentflow.core.errors import AgentFlowError, described
 from agentflow.core.model import Reply
 from agentflow.ops.health import bedrock, cloudwatch, identity, machine, models
-from agentflow.ops.health.aws import Aws, is_aws_error, on_thread
+from agentflow.ops.health.aws import Aws, TookTooLong, is_aws_error, on_thread
 from agentflow.ops.health.bedrock import Contact
 from agentflow.ops.health.models import UsedModels
 from agentflow.ops.health.report import Check, Health
@@ -49,10 +49,6 @@ async def health_check(*, call: bool = True, config: Path | str | None = None) -
     return await Checkup(call=call, config=None if config is None else Path(config)).run()
 
 
-class TookTooLong(Exception):  # noqa: N818 - not `TimeoutError`, which others raise for reasons of their own
-    """A check, or what it waited for, did not end in its time."""
-
-
 class Checkup:
     """The checks of one moment. What several of them need is asked for once."""
 
@@ -65,7 +61,7 @@ class Checkup:
             "model_access": self._model_access,
             "cloudwatch_logs": self._cloudwatch_logs,
             "metrics": self._metrics,
-            "credentials": lambda: on_thread(lambda: identity.credentials(self.aws)),
+            "credentials": self._credentials,
             "clock_skew": self._clock_skew,
             "region": self._region,
             "inference_profiles": lambda: self._of_models(models.inference_profiles),
@@ -129,8 +125,8 @@ class Checkup:
         except (AgentFlowError, ValueError):  # the settings cannot be used, as the checks say
             return "an unknown place"
         met = await self._contact()
-        where = met.place if isinstance(met, Contact) else client.endpoint_url or "Amazon Bedrock"
-        return f"{client.region} · {where}"
+        who = f"local · {met.label} at {met.host}" if isinstance(met, Contact) and met.label else client.endpoint_url
+        return f"{client.region} · {who or 'Amazon Bedrock'}"
 
     async def _bedrock_connectivity(self) -> Check:
         met = await self._contact()
@@ -151,6 +147,10 @@ class Checkup:
     async def _metrics(self) -> Check:
         logs = await _checked(self._cloudwatch_logs())
         return await on_thread(lambda: cloudwatch.metrics(self.aws, logs))
+
+    async def _credentials(self) -> Check:
+        found = await on_thread(lambda: identity.credentials(self.aws))
+        return found if found.state == "failed" else identity.refused(found, await self._answer())
 
     async def _clock_skew(self) -> Check:
         return bedrock.clock_skew(await self._contact(), await self._answer())

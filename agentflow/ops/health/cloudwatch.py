@@ -27,7 +27,7 @@ def cloudwatch_logs(aws: Aws) -> Check:
     if not group:
         return Check(
             "not configured",
-            "AGENTFLOW_LOG_GROUP is not set: runs are not logged to CloudWatch",
+            "AGENTFLOW_LOG_GROUP is not set",
             "export AGENTFLOW_LOG_GROUP=/aws/agentflow/app",
         )
     check_log_group(group)
@@ -69,8 +69,9 @@ def metrics(aws: Aws, logs: Check) -> Check:
     """
     match way := setting("AGENTFLOW_METRICS").value:
         case None:
-            figure = "AGENTFLOW_METRICS is not set: runs publish no metrics"
-            return Check("not configured", figure, "export AGENTFLOW_METRICS=logs, or cloudwatch")
+            return Check(
+                "not configured", "AGENTFLOW_METRICS is not set", "export AGENTFLOW_METRICS=logs, or cloudwatch"
+            )
         case "logs":
             return _metrics_in_logs(logs)
         case "cloudwatch":

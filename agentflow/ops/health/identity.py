@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from agentflow.core.errors import ModelCallError
+from agentflow.core.errors import CredentialsError, ModelCallError
+from agentflow.core.model import Reply
 from agentflow.models.credentials import BEARER, renewal
 from agentflow.ops.health.aws import Aws, is_aws_error
 from agentflow.ops.health.report import Check
@@ -33,8 +34,15 @@ def credentials(aws: Aws) -> Check:
         check = Check("failed", error.what, error.fix)
     if check or is_needed:
         return check
-    figure = f"the endpoint is on this machine and needs none. {check.figure}"
+    figure = f"{check.figure.rstrip('.')}; the endpoint on this machine needs none"
     return Check("not configured", figure, "aws configure, or AWS_PROFILE: for Amazon Bedrock")
+
+
+def refused(found: Check, answered: Reply | Exception | None) -> Check:
+    """Return what was found, unless Bedrock itself did not take the credentials."""
+    if isinstance(answered, CredentialsError) and "clock" not in answered.what:  # a wrong clock has its own check
+        return Check("failed", answered.what, answered.fix)
+    return found
 
 
 def _examined(aws: Aws) -> Check:
@@ -43,9 +51,8 @@ def _examined(aws: Aws) -> Check:
     found, method = None, None
     try:
         if (found := aws.session().get_credentials()) is None:
-            from botocore.exceptions import NoCredentialsError
-
-            raise NoCredentialsError  # noqa: TRY301 - what a call would raise
+            fix = "Run `aws configure`, set AWS_PROFILE, or work offline with BEDROCK_ENDPOINT_URL=local."
+            return Check("failed", "there are none", fix)
         method = found.method
         found.get_frozen_credentials()  # fetches or renews those of a role
         caller = aws.client("sts").get_caller_identity()["Arn"]

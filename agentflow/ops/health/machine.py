@@ -16,7 +16,6 @@ from agentflow.utils.env import home_folder
 LEAST_FREE_BYTES = 100_000_000  # less, and the next runs may find no room for their journal
 LITTLE_FREE_BYTES = 1_000_000_000
 _DISTRIBUTION = "agentflow-bedrock"
-_SHOWN = ("boto3", "pydantic", "pandas")
 
 
 def store() -> Check:
@@ -26,7 +25,7 @@ def store() -> Check:
         return Check("ok", f"{state.runs:,} runs, {_size(state.size_bytes)}: {state.path}")
     there = _nearest(folder)
     if os.access(there, os.W_OK | os.X_OK):
-        return Check("ok", f"no run was kept yet; the first makes {folder}")
+        return Check("ok", f"no run yet; the first makes {folder}")
     return Check(
         "failed",
         f"{folder} is not there, and {there} cannot be written",
@@ -47,9 +46,7 @@ def disk() -> Check:
 
 def versions() -> Check:
     """Return whether what is installed is what AgentFlow asks for."""
-    installed = {name: found for name in _SHOWN if (found := _version(name))}
-    parts = [f"agentflow {__version__}", f"Python {platform.python_version()}"]
-    figure = ", ".join([*parts, *(f"{name} {found}" for name, found in installed.items())])
+    figure = f"agentflow {__version__}, Python {platform.python_version()}, boto3 {_version('boto3')}"
     if wrong := _unfit():
         needs = " ".join(f"'{requirement}'" for requirement in wrong)
         found = ", ".join(f"{name} {_version(name) or 'is missing'}" for name in map(_name, wrong))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agentflow.core.errors import AgentFlowError, UnknownModelError
+from agentflow.core.errors import AgentFlowError, JournalError, UnknownModelError
 from agentflow.core.surroundings import untold
 from agentflow.models.catalog import GLOBAL, Catalog, end_of, load_catalog
 from agentflow.models.limiting.quotas import quota_value
@@ -80,9 +80,9 @@ def used_models(aws: Aws, config: Path | None) -> UsedModels:
     try:
         for request in newest_requests(home_folder(), datetime.now(UTC) - RECENT):
             where = f"run {request.run_id}, {request.ended_at:%Y-%m-%d %H:%M} UTC"
-            used.add(catalog, request.model_id, request.attempt.region or aws.region, where)
-    except AgentFlowError as error:
-        used.problems.append(str(error))
+            used.add(catalog, request.model_id, request.region or aws.region, where)
+    except JournalError:
+        pass  # the check of the store says so
     try:
         used.add(catalog, catalog.resolve(None, aws.region).model_id, aws.region, "the fast model")
     except UnknownModelError as error:
@@ -102,7 +102,7 @@ def retired_models(used: UsedModels) -> Check:
         )
         is_over = any(spec.end_of_life and spec.end_of_life <= today for _, spec, _ in ending.values())
         return Check("failed" if is_over else "warning", figure, fix)
-    figure = f"no end is near of {', '.join(_names(used.models.values()))}"
+    figure = f"{', '.join(_names(used.models.values()))}: no end is near"
     return (
         Check("warning", figure, f"Not all is known: {' '.join(used.problems)}")
         if used.problems
@@ -136,7 +136,10 @@ def inference_profiles(aws: Aws, used: UsedModels) -> Check:
 
 def quota_headroom(aws: Aws, used: UsedModels) -> Check:
     """Return how much of the quotas of tokens per minute the runs of this store left in the last minute. Blocks."""
-    spent = tokens_since(home_folder(), datetime.now(UTC) - timedelta(minutes=1))
+    try:
+        spent = tokens_since(home_folder(), datetime.now(UTC) - timedelta(minutes=1))
+    except JournalError:
+        spent = {}  # the check of the store says so
     here: Mapping[str, int] = {row["model_id"]: row["used_tokens"] for row in aws.bedrock.quota().rows}
     told: list[str] = []
     scarce: list[str] = []
@@ -158,7 +161,7 @@ def quota_headroom(aws: Aws, used: UsedModels) -> Check:
         sent, got = spent.get(model.model_id, (0, 0))
         tokens = max(sent + got * (model.spec.burndown if model.spec else 1), here.get(model.model_id, 0))
         share = tokens / limit if limit else 1.0
-        told.append(f"{model.name} {limit:,.0f} tokens/min, {1 - min(share, 1):.0%} free")
+        told.append(f"{model.name}: {1 - min(share, 1):.0%} of {limit:,.0f} tokens/min free")
         if share > 1 - LITTLE_ROOM:
             scarce.append(f"{model.name}{'' if limit else ' (none is granted)'}")
     figure = "; ".join([*told, *([f"not known of {', '.join(unknown)}"] if unknown else [])])

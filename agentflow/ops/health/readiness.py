@@ -19,7 +19,7 @@ from agentflow.utils.env import home_folder
 FRESH_SECONDS = 60.0  # how long a result says how things are
 
 # What one request met, and so would any other. A throttled or an invalid request was answered by Bedrock all the same.
-_CONCERNS_ALL = {"auth", "network", "capacity", "timeout", "daily quota"}
+_CONCERNS_ALL = {"auth", "network", "capacity", "timeout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _of_traffic() -> Verdict | None:
 
 
 def _verdict(request: PastRequest) -> Verdict:
-    code = request.attempt.error_code
+    code = request.error_code
     model = catalog_name(request.model_id)
     said = f"{model} answered" if code is None else f"{model}: {code}"
     return Verdict(not _concerns_all(code), "traffic", f"{said} (run {request.run_id})", request.ended_at)

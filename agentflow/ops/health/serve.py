@@ -63,6 +63,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
         self.started = time.monotonic()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that did not wait for its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request."""
@@ -72,9 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "AgentFlow"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         """Answer /live and /ready."""
-        if self.headers.get("Host", HOST).rpartition(":")[0] not in {"", *_OWN_HOSTS}:
+        if not self._is_for_us():
             self._answer(HTTPStatus.FORBIDDEN, {"error": "This server answers programs on this machine only."})
         elif self.path == "/live":
             uptime = round(time.monotonic() - self.server.started, 1)
@@ -84,6 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK if verdict.ready else HTTPStatus.SERVICE_UNAVAILABLE, verdict.record())
         else:
             self._answer(HTTPStatus.NOT_FOUND, {"error": "There is /live and /ready."})
+
+    def _is_for_us(self) -> bool:
+        """Return whether the client asks this machine by its own name; a web page's browser gives the page's host."""
+        host = self.headers.get("Host", HOST)
+        name, _, port = host.rpartition(":")
+        return (name if port.isdigit() else host) in _OWN_HOSTS
 
     def _answer(self, status: HTTPStatus, told: Mapping[str, Any]) -> None:
         body = json.dumps(told).encode() + b"\n"
