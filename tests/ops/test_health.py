@@ -17,8 +17,10 @@ import requests
 import agentflow
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.models.catalog import _warn_of_end
+from agentflow.ops.deploy_config import Permissions, read_deployment
 from agentflow.ops.health import checkup, machine
 from agentflow.ops.health.report import Check, Health
+from agentflow.ops.policy import calls_of, policy_documents
 from tests.endpoint import HAIKU, Endpoint
 from tests.ops.conftest import Aws
 from tests.ops.gateway import gateway, silence
@@ -194,11 +196,11 @@ async def test_an_endpoint_that_is_silent_holds_nothing_up(monkeypatch: pytest.M
 async def test_a_model_that_takes_too_long_is_red_and_costs_one_call(
     local: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkup, "CALL_SECONDS", 1.0)
-    local.faults({"fault": "latency", "delay_ms": 5_000})
+    monkeypatch.setattr(checkup, "CALL_SECONDS", 2.0)
+    local.faults({"fault": "latency", "delay_ms": 30_000})
     health = await agentflow.health_check()
     assert health.failed == ("model_access",)
-    assert health["model_access"].figure == "a call of the fast model: there was no answer within 1 s"
+    assert health["model_access"].figure == "a call of the fast model: there was no answer within 2 s"
     assert local.stats()["requests"] == 1
 
 
@@ -208,7 +210,7 @@ async def test_without_credentials_the_parts_that_can_work_do() -> None:
     assert health.failed == ("bedrock_connectivity", "model_access", "credentials")
     assert health["credentials"] == Check(
         "failed",
-        "there are none",
+        "there are no AWS credentials",
         "Run `aws configure`, set AWS_PROFILE, or work offline with BEDROCK_ENDPOINT_URL=local.",
     )
     assert health["inference_profiles"].fix == "See credentials."
@@ -342,7 +344,7 @@ async def test_a_retired_model_of_a_recent_run_is_red_and_of_the_configuration(l
     assert "sonnet-4 reached its end of life on 2026-10-14" in health["retired_models"].figure
     assert result.run_id in health["retired_models"].figure
     assert health["retired_models"].fix == "Use sonnet-5 in the place of sonnet-4."
-    assert health["store"].figure.startswith("1 runs, ")
+    assert health["store"].figure.startswith("1 run, ")
 
     workflow.to_yaml(tmp_path / "old.yaml")
     (tmp_path / "deployment.yaml").write_text("workflows: [old.yaml]\n")
@@ -418,6 +420,18 @@ def test_a_package_that_is_too_old_is_red_with_its_command(monkeypatch: pytest.M
     check = machine.versions()
     assert check.state == "failed"
     assert check.fix == "pip install --upgrade 'boto3>=999'"
+
+
+def test_the_deployed_policy_allows_what_a_check_asks() -> None:
+    config = read_deployment(Path(__file__).parents[2] / "config/deployment_config.yaml")
+    config = config.model_copy(update={"permissions": Permissions(health=True)})
+    documents = policy_documents(config, calls_of(config), "123456789012")
+    allowed = {action for document in documents for each in document["Statement"] for action in each["Action"]}
+    assert allowed >= {
+        "bedrock:GetFoundationModelAvailability", "bedrock:InvokeModel", "bedrock:ListInferenceProfiles",
+        "cloudwatch:PutMetricData", "logs:DescribeLogGroups", "logs:PutLogEvents", "servicequotas:GetServiceQuota",
+        "servicequotas:GetAWSDefaultServiceQuota",
+    }  # fmt: skip
 
 
 async def test_health_is_a_dictionary_and_a_table(local: Endpoint) -> None:

@@ -94,15 +94,17 @@ class Checkup:
             for task in self._shared.values():
                 task.cancel()
 
-    async def _once(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T | Exception:
+    async def _once(
+        self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float | None = None
+    ) -> T | Exception:
         """Return what some work brings, or its error; it is done once for all who ask."""
         if name not in self._shared:
-            self._shared[name] = asyncio.create_task(_outcome(work(), seconds))
+            self._shared[name] = asyncio.create_task(_outcome(work(), seconds or LIMIT_SECONDS))
         found: T | Exception = await asyncio.shield(self._shared[name])
         return found
 
     async def _contact(self) -> Contact | Exception:
-        return await self._once("contact", lambda: on_thread(lambda: bedrock.contact(self.aws)), CALL_SECONDS)
+        return await self._once("contact", lambda: on_thread(lambda: bedrock.contact(self.aws)))
 
     async def _answer(self) -> Reply | Exception | None:
         return await self._once("answer", self._ask, CALL_SECONDS) if self._call else None
@@ -112,9 +114,7 @@ class Checkup:
         return await self.aws.bedrock.check_access()
 
     async def _used(self) -> UsedModels:
-        used = await self._once(
-            "used", lambda: on_thread(lambda: models.used_models(self.aws, self._config)), CALL_SECONDS
-        )
+        used = await self._once("used", lambda: on_thread(lambda: models.used_models(self.aws, self._config)))
         if isinstance(used, Exception):
             raise used
         return used
@@ -139,7 +139,7 @@ class Checkup:
         return bedrock.model_access(answered)
 
     async def _cloudwatch_logs(self) -> Check:
-        found = await self._once("logs", lambda: on_thread(lambda: cloudwatch.cloudwatch_logs(self.aws)), CALL_SECONDS)
+        found = await self._once("logs", lambda: on_thread(lambda: cloudwatch.cloudwatch_logs(self.aws)))
         if isinstance(found, Exception):
             raise found
         return found

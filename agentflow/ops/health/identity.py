@@ -34,7 +34,7 @@ def credentials(aws: Aws) -> Check:
         check = Check("failed", error.what, error.fix)
     if check or is_needed:
         return check
-    figure = f"{check.figure.rstrip('.')}; the endpoint on this machine needs none"
+    figure = f"{check.figure.rstrip('.')}; this endpoint needs none"
     return Check("not configured", figure, "aws configure, or AWS_PROFILE: for Amazon Bedrock")
 
 
@@ -52,7 +52,7 @@ def _examined(aws: Aws) -> Check:
     try:
         if (found := aws.session().get_credentials()) is None:
             fix = "Run `aws configure`, set AWS_PROFILE, or work offline with BEDROCK_ENDPOINT_URL=local."
-            return Check("failed", "there are none", fix)
+            return Check("failed", "there are no AWS credentials", fix)
         method = found.method
         found.get_frozen_credentials()  # fetches or renews those of a role
         caller = aws.client("sts").get_caller_identity()["Arn"]

@@ -12,6 +12,7 @@ from agentflow import __version__
 from agentflow.ops.health.report import Check
 from agentflow.store.checkup import journal_state
 from agentflow.utils.env import home_folder
+from agentflow.views.format import plural
 
 LEAST_FREE_BYTES = 100_000_000  # less, and the next runs may find no room for their journal
 LITTLE_FREE_BYTES = 1_000_000_000
@@ -22,7 +23,7 @@ def store() -> Check:
     """Return whether runs can be kept."""
     folder = home_folder()
     if (state := journal_state(folder)) is not None:
-        return Check("ok", f"{state.runs:,} runs, {_size(state.size_bytes)}: {state.path}")
+        return Check("ok", f"{plural(state.runs, 'run')}, {_size(state.size_bytes)}: {state.path}")
     there = _nearest(folder)
     if os.access(there, os.W_OK | os.X_OK):
         return Check("ok", f"no run yet; the first makes {folder}")
