@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from agentflow.core.errors import InputError
+from agentflow.models.bedrock_client import DEFAULT_REGION
 from agentflow.models.transport import existing_profile, profile_region
 from agentflow.utils.env import setting
 from agentflow.utils.logging import JsonFormatter
@@ -42,14 +43,19 @@ def aws_client(service: str) -> Any:
 
     redact_dependencies()
     profile = existing_profile(setting("AWS_PROFILE").value)
-    region = setting("AWS_REGION").value or setting("AWS_DEFAULT_REGION").value or profile_region(profile)
     config = Config(
         connect_timeout=3,
         read_timeout=5,
         retries={"total_max_attempts": 2, "mode": "standard"},
         parameter_validation=False,  # it takes longer than all else of a log record, and requests are made here alone
     )
-    return boto3.Session(profile_name=profile).client(service, region_name=region or "us-east-1", config=config)
+    return boto3.Session(profile_name=profile).client(service, region_name=aws_region(), config=config)
+
+
+def aws_region() -> str:
+    """Return the region of the settings, in which logs and metrics are kept."""
+    region = setting("AWS_REGION").value or setting("AWS_DEFAULT_REGION").value
+    return region or profile_region(setting("AWS_PROFILE").value) or DEFAULT_REGION
 
 
 def check_log_group(group: str) -> None:

@@ -204,6 +204,16 @@ async def test_a_model_that_takes_too_long_is_red_and_costs_one_call(
     assert local.stats()["requests"] == 1
 
 
+async def test_a_local_endpoint_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_ENDPOINT_URL", "local")
+    monkeypatch.setenv("AGENTFLOW_LOCAL_MODEL", "no-such.gguf")
+    health = await agentflow.health_check()
+    assert health.failed == ("bedrock_connectivity",)
+    assert "no-such.gguf" in health["bedrock_connectivity"].figure
+    assert health["model_access"].fix == "See bedrock_connectivity."
+    assert health["store"]
+
+
 @pytest.mark.usefixtures("_no_aws")
 async def test_without_credentials_the_parts_that_can_work_do() -> None:
     health = await agentflow.health_check()
@@ -299,7 +309,9 @@ async def test_a_setting_that_no_client_can_be_made_with_does_not_hide_the_rest(
 ) -> None:
     monkeypatch.setenv("BEDROCK_MAX_CONNECTIONS", "many")
     health = await agentflow.health_check()
-    assert "BEDROCK_MAX_CONNECTIONS=many" in health["bedrock_connectivity"].figure
+    assert health.failed == ("bedrock_connectivity",)
+    assert health["bedrock_connectivity"].figure.startswith("BEDROCK_MAX_CONNECTIONS=many (from environment)")
+    assert health["cloudwatch_logs"].fix == "See bedrock_connectivity."
     assert all(health[name] for name in ("store", "disk", "versions"))
     assert list(health) == NAMES
 

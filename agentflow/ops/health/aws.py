@@ -9,10 +9,12 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from agentflow.core.errors import ModelCallError
+from agentflow.local.errors import LocalEndpointError
 from agentflow.models.bedrock_client import BedrockClient
 from agentflow.models.catalog import load_catalog
 from agentflow.models.faults import Place, code_of, explain
 from agentflow.models.transport import LOCAL, existing_profile
+from agentflow.ops.cloudwatch import aws_region
 from agentflow.ops.health.report import Check, State
 from agentflow.utils.env import setting
 from agentflow.utils.redaction import redacted
@@ -63,7 +65,7 @@ class Aws:
         """The option of the AWS command line that names the profile; empty without one."""
         return f" --profile {self.profile}" if self.profile and existing_profile(self.profile) else ""
 
-    @cached_property
+    @property
     def bedrock_url(self) -> str | None:
         """The URL of the Bedrock endpoint, None for Amazon's; the local one is started for it. Blocks.
 
@@ -74,9 +76,19 @@ class Aws:
         """
         if self.bedrock.endpoint_url != LOCAL:
             return self.bedrock.endpoint_url
+        if isinstance(self._local_url, LocalEndpointError):
+            raise self._local_url
+        return self._local_url
+
+    @cached_property
+    def _local_url(self) -> str | LocalEndpointError:
+        """The local endpoint, or why it does not start: it is tried once."""
         from agentflow.local.launch import local_endpoint_url
 
-        return local_endpoint_url()
+        try:
+            return local_endpoint_url()
+        except LocalEndpointError as error:
+            return error
 
     def session(self) -> Any:
         """Return boto3's session. Blocks.
@@ -113,7 +125,8 @@ class Aws:
         if not signed:
             config.signature_version = botocore.UNSIGNED
         with self._lock:  # a session makes one client at a time, and looks for credentials once for all of them
-            return self._session.client(service, region_name=self.region, endpoint_url=url, config=config, **keys)
+            region = self.region if service in _AT_BEDROCK else aws_region()
+            return self._session.client(service, region_name=region, endpoint_url=url, config=config, **keys)
 
     def explained(self, error: Exception, what: str, renewal: str = "") -> ModelCallError:
         """Return what one of botocore's errors means when `what` was called."""

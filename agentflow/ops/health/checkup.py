@@ -10,16 +10,20 @@ from typing import Any, TypeVar
 
 from agentflow.core.errors import AgentFlowError, described
 from agentflow.core.model import Reply
+from agentflow.local.errors import LocalEndpointError
 from agentflow.ops.health import bedrock, cloudwatch, identity, machine, models
 from agentflow.ops.health.aws import Aws, TookTooLong, is_aws_error, on_thread
 from agentflow.ops.health.bedrock import Contact
 from agentflow.ops.health.models import UsedModels
 from agentflow.ops.health.report import Check, Health
+from agentflow.utils.env import SettingError
 from agentflow.utils.redaction import redacted
 
 START_SECONDS = 60.0  # for the local endpoint to load its model
 CALL_SECONDS = 8.0  # for a model to answer with 10 tokens
 LIMIT_SECONDS = 10.0  # for a check, with all that it waits for
+
+_FIRST = "bedrock_connectivity"
 
 T = TypeVar("T")
 
@@ -55,9 +59,10 @@ class Checkup:
     def __init__(self, *, call: bool, config: Path | None = None) -> None:
         self._call = call
         self._config = config
+        self._broken: Exception | None = None  # why there is no client of Bedrock at all
         self._shared: dict[str, asyncio.Task[Any]] = {}
         self._checks: Mapping[str, Callable[[], Awaitable[Check]]] = {
-            "bedrock_connectivity": self._bedrock_connectivity,
+            _FIRST: self._bedrock_connectivity,
             "model_access": self._model_access,
             "cloudwatch_logs": self._cloudwatch_logs,
             "metrics": self._metrics,
@@ -85,14 +90,21 @@ class Checkup:
 
     async def run(self, names: Collection[str] | None = None) -> Health:
         """Return what the checks find, or some of them; none of them hides or holds up another."""
-        await _outcome(on_thread(lambda: self.aws.bedrock_url), START_SECONDS)  # what fails here fails in its checks
+        beginning = await _outcome(on_thread(lambda: self.aws.bedrock_url), START_SECONDS)
+        self._broken = beginning if isinstance(beginning, Exception) else None
         wanted = [name for name in self._checks if names is None or name in names]
         try:
-            found = await asyncio.gather(*(_checked(self._checks[name]()) for name in wanted))
+            found = await asyncio.gather(*map(self._named, wanted))
             return Health(zip(wanted, found, strict=True), await self._place())
         finally:
             for task in self._shared.values():
                 task.cancel()
+
+    async def _named(self, name: str) -> Check:
+        check = await _checked(self._checks[name]())
+        if self._broken is None or name == _FIRST or check.figure != failure(self._broken).figure:
+            return check
+        return Check("not checked", "it needs a client of Bedrock, and none can be made", f"See {_FIRST}.")
 
     async def _once(
         self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float | None = None
@@ -181,13 +193,18 @@ async def _outcome(work: Awaitable[T], seconds: float) -> T | Exception:
 async def _checked(work: Awaitable[Check]) -> Check:
     """Return a check; one that raises has failed."""
     found = await _outcome(work, LIMIT_SECONDS)
-    if isinstance(found, Check):
-        return found
-    if isinstance(found, TookTooLong):
-        return Check("failed", str(found), "Check the network, its firewall, and in a private one the VPC endpoints.")
-    if isinstance(found, AgentFlowError):
-        return Check("failed", found.what, found.fix)
-    if is_aws_error(found):  # such as a profile that is not there, which no service was asked with
-        explained = Aws().explained(found, "AWS")
+    return found if isinstance(found, Check) else failure(found)
+
+
+def failure(error: Exception) -> Check:
+    """Return the check that has failed by an error."""
+    if isinstance(error, TookTooLong):
+        return Check("failed", str(error), "Check the network, its firewall, and in a private one the VPC endpoints.")
+    if isinstance(error, AgentFlowError):
+        return Check("failed", error.what, error.fix)
+    if isinstance(error, SettingError | LocalEndpointError):  # they say what to do themselves
+        return Check("failed", str(error))
+    if is_aws_error(error):  # such as a profile that is not there, with which no service was asked
+        explained = Aws().explained(error, "AWS")
         return Check("failed", explained.what, explained.fix)
-    return Check("failed", redacted(described(found)))
+    return Check("failed", redacted(described(error)))

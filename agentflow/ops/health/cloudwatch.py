@@ -41,8 +41,9 @@ def cloudwatch_logs(aws: Aws) -> Check:
         if "stream" not in str(error).lower():
             return Check(
                 "failed",
-                f"the log group {group} does not exist in {aws.region}",
-                f"aws logs create-log-group --log-group-name {group} --region {aws.region}{aws.profile_option}",
+                f"the log group {group} does not exist in {logs.meta.region_name}",
+                f"aws logs create-log-group --log-group-name {group} "
+                f"--region {logs.meta.region_name}{aws.profile_option}",
             )
     return Check("ok", f"{group} takes records; {_retention(logs, group)}")
 

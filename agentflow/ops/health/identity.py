@@ -62,7 +62,7 @@ def _examined(aws: Aws) -> Check:
         if not is_aws_error(error):
             raise
         explained = aws.explained(error, "AWS", _renewal(method, aws))
-        if explained.kind == "network":
+        if explained.kind in ("network", "timeout"):
             return _unasked(found, method, aws, explained)
         raise explained from error
     return _until(_expiry(found), f"{caller} ({method})", method, aws)
