@@ -10,7 +10,7 @@ from agentflow.core.errors import InputError, nearest
 What: TypeAlias = Literal["stop", "max_concurrency"]
 
 MOST_AT_ONCE = 1_000_000
-_CAN_BE_SET = f"max_concurrency, 1 to {MOST_AT_ONCE:,}"
+_CAN_BE_SET = f"What can be set: max_concurrency, 1 to {MOST_AT_ONCE:,}."
 _SETTINGS = [what for what in get_args(What) if what != "stop"]
 
 
@@ -48,9 +48,9 @@ class Order:
 def check_setting(name: str, value: object) -> None:
     """Raise an `InputError` where a run's setting cannot be changed to that."""
     if name not in _SETTINGS:
-        raise InputError(f"{name!r} cannot be set{nearest(name, _SETTINGS)}.", fix=f"Give {_CAN_BE_SET}.")
+        raise InputError(f"{name!r} cannot be set{nearest(name, _SETTINGS)}.", fix=_CAN_BE_SET)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_AT_ONCE:
-        raise InputError(f"{name}={value!r} cannot be set.", fix=f"Give {_CAN_BE_SET}.")
+        raise InputError(f"{name}={value!r} cannot be set.", fix=_CAN_BE_SET)
 
 
 def check_order(what: str, value: object) -> None:

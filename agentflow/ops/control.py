@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentflow.core.errors import InputError, JournalError
-from agentflow.core.history import known_run
+from agentflow.core.history import get_run, known_run
 from agentflow.core.orders import check_setting
 from agentflow.core.rows import ROWS_OF
 from agentflow.core.run_filter import RunFilter
@@ -21,7 +21,9 @@ from agentflow.store.owner import this_process
 from agentflow.utils.env import home_folder
 from agentflow.views.format import plural
 from agentflow.views.outputs import one_line
+from agentflow.views.reproduce import finished_words, then_words
 from agentflow.views.runs_text import runs_text
+from agentflow.views.summary import so_far
 
 SHOWN = 20  # runs of a table, where nobody says how many
 WAIT_SECONDS = 10.0  # for a run to do what it was told, which it hears of within a second
@@ -194,19 +196,18 @@ def _name(record: Record) -> str:
 
 
 def _how_stopped(record: Record) -> str:
-    run_id, status = record["run_id"], record["status"]
-    if status == "running":
+    """Return what became of a run that was told to stop, and how to go on with it."""
+    if record["status"] == "running":
         return (
-            f"Run {_name(record)} was told to stop, but goes on after {WAIT_SECONDS:g} s: a "
-            f"step may keep its event loop busy. It stops when that ends; `kill {record['pid']}` ends its process, and "
-            "what is finished is kept."
+            f"Run {_name(record)} was told to stop, but goes on after {WAIT_SECONDS:g} s: a step may keep its event "
+            f"loop busy. It stops when that ends. `kill -9 {record['pid']}` ends its process; what is finished is kept."
         )
-    if status != "interrupted":
-        return f"Run {_name(record)} has ended by itself meanwhile ({status})."
-    finished = f"{record['finished_steps']:,} of {plural(record['steps'], 'step')} finished and kept"
+    if record["status"] != "interrupted":
+        return f"Run {_name(record)} has ended by itself meanwhile ({record['status']})."
+    result = get_run(record["run_id"])
     of_job = record["workflow"].startswith(ROWS_OF)
-    go_on = "the same command goes on with the job" if of_job else f"await workflow.resume({run_id!r}) goes on with it"
-    return f"Stopped run {_name(record)}: {finished}; {go_on}."
+    then = "the same command goes on with the job over these rows." if of_job else then_words(result)
+    return f"Stopped run {_name(record)}.\nKept: {finished_words(result)}. {so_far(result)}\nThen: {then}"
 
 
 def _nothing(*, has_runs: bool, active: bool) -> str:

@@ -16,7 +16,7 @@ from agentflow.core.errors import JournalError
 from agentflow.core.journal import Encoded, RunRecord
 from agentflow.store.batch import WHOLE, Batch, Closed, Joined, beat
 from agentflow.store.database import Database, transaction
-from agentflow.store.forks import never_close
+from agentflow.store.forks import never_close, using_sqlite
 from agentflow.store.live import LiveRun
 from agentflow.store.orders import LOOK_SECONDS, Inbox
 from agentflow.store.records import clean
@@ -349,7 +349,8 @@ class Writer:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
         try:
-            self._inbox.look(self._connection, self._lives)
+            with using_sqlite:
+                self._inbox.look(self._connection, self._lives)
         except sqlite3.Error as error:
             _logger.warning("%s", self._database.problem(error))
 
