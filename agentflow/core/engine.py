@@ -106,7 +106,7 @@ class Run:
         self._careful = False  # whether a step's inputs may be lacking or stored, or outputs are not kept
         self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
         self._gate = gate
-        self._limit = gate.limit if gate else (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
+        self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
         self._ready: deque[int] | list[int] = deque() if config.enable_parallel else []
         if isinstance(self._ready, deque):
             self._push, self._pop = self._ready.append, self._ready.popleft
@@ -155,6 +155,7 @@ class Run:
         self._take_orders()
         if self._gate is not None:
             self._gate.watchers.append(self._set_limit)
+            self._set_limit(self._gate.limit)
         begin_capture()
         try:
             return await self._execute()

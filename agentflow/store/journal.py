@@ -111,7 +111,7 @@ class SqliteJournal:
             if history.is_running(run):
                 raise ResumeError(
                     f"Run {run_id!r} is still running, in process {run['pid']} on {run['host']}.",
-                    fix="Wait for its end, or end that process.",
+                    fix=f"Wait for its end, or stop it: agentflow stop {run_id}.",
                 )
             connection.execute(
                 "UPDATE runs SET status = 'running', closed = 0, ended_at = NULL, duration_ms = NULL, error = NULL, "

@@ -345,7 +345,7 @@ class Writer:
             self._fail(problem)
 
     def _look_for_orders(self) -> None:
-        if not self._lives or time.monotonic() < self._look_at or self._connection is None:
+        if not self._lives or time.monotonic() < self._look_at or self._problem is not None or not self._connection:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
         try:
