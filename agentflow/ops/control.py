@@ -207,7 +207,7 @@ def _how_stopped(record: Record) -> str:
     result = get_run(record["run_id"])
     of_job = record["workflow"].startswith(ROWS_OF)
     then = "the same command goes on with the job over these rows." if of_job else then_words(result)
-    return f"Stopped run {_name(record)}.\nKept: {finished_words(result)}. {so_far(result)}\nThen: {then}"
+    return f"Stopped run {_name(record)}.\nKept: {finished_words(result)}.\n{so_far(result)}\nThen: {then}"
 
 
 def _nothing(*, has_runs: bool, active: bool) -> str:
