@@ -63,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "batch",
         help="a workflow over the rows of a file; the same command goes on where it was stopped",
         epilog="Exit codes: 0 all rows are done, 3 done but some rows failed, 4 the budget is used up, 5 stopped (no "
-        "credentials, no access, endpoint down, too many failures), 1 nothing was begun, 2 wrong arguments, 130 and "
-        "143 interrupted. After 3, --retry-failed runs the failed rows again; else the same command goes on.",
+        "credentials, no access, endpoint down, too many failures, `agentflow stop`), 1 nothing was begun, 2 wrong "
+        "arguments, 130 and 143 interrupted. After 3, --retry-failed runs the failed rows again; else the same command "
+        "goes on.",
     )
     batch.add_argument("input", metavar="INPUT", help="a .parquet, .csv or .jsonl file, also s3://...")
     batch.add_argument("--workflow", required=True, type=Path, metavar="FILE", help="the workflow, a YAML file")
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     opening.set_defaults(command=_open)
 
     _add_diagnosis(commands)
+    _add_control(commands)
     _add_deployment(commands)
     _add_health(commands)
 
@@ -150,6 +152,42 @@ def _add_diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     drill.add_argument("cause", metavar="CAUSE", help="one of the causes that `agentflow diagnose --help` lists")
     drill.add_argument("--healthy", action="store_true", help="play the control, in which nothing goes wrong")
     drill.set_defaults(command=_drill)
+
+
+def _add_control(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what sees and steers the runs of other processes."""
+    runs = commands.add_parser("runs", help="the runs of the store, those of other processes among them, newest first")
+    runs.add_argument("--active", action="store_true", help="those that go on")
+    runs.add_argument("--workflow", action="append", metavar="NAME", help="those of a workflow; may be repeated")
+    runs.add_argument(
+        "--status", action="append", metavar="STATUS", help="ok, failed, interrupted, budget_exceeded or running"
+    )
+    runs.add_argument("--since", metavar="WHEN", help="started then or later: 2026-11-01, or how long ago: 30min, 7d")
+    runs.add_argument("--limit", type=int, metavar="N", help="the newest N; default 20 in the table, all with --json")
+    runs.add_argument("--json", action="store_true", help="a list of objects, with the columns of agentflow.runs()")
+    runs.set_defaults(command=_runs)
+
+    stop = commands.add_parser(
+        "stop",
+        help="end runs of other processes on this host as an interrupt does: what is finished is kept",
+        epilog="A job over rows, one of whose runs is stopped, ends as stopped; the same command goes on with it. Exit "
+        "codes: 0 stopped, 1 there is nothing to stop, or it has not ended after 10 seconds.",
+    )
+    which = stop.add_mutually_exclusive_group(required=True)
+    which.add_argument("run", nargs="?", metavar="RUN", help="the id of a run, or last")
+    which.add_argument("--all", action="store_true", help="all that go on on this host")
+    stop.set_defaults(command=_stop)
+
+    change = commands.add_parser("set", help="change a setting of a run that goes on in another process on this host")
+    change.add_argument("run", metavar="RUN", help="the id of a run, or last")
+    change.add_argument(
+        "settings",
+        nargs="+",
+        type=_pair,
+        metavar="NAME=VALUE",
+        help="max_concurrency=N: the most steps and items at the same time; for a run of a job, the most rows",
+    )
+    change.set_defaults(command=_set)
 
 
 def _add_deployment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -266,6 +304,37 @@ def _drill(options: argparse.Namespace) -> int:
 
     run_ids = rehearse(options.cause, healthy=options.healthy)
     print(f"Played {options.cause} in {len(run_ids)} runs, the last {run_ids[-1]}. Find it: agentflow diagnose")
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from agentflow.ops.control import list_runs
+
+    print(
+        list_runs(
+            active=options.active,
+            workflow=options.workflow,
+            status=options.status,
+            since=options.since,
+            limit=options.limit,
+            as_json=options.json,
+        )
+    )
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from agentflow.ops.control import stop
+
+    text, code = stop(None if options.all else options.run)
+    print(text)
+    return code
+
+
+def _set(options: argparse.Namespace) -> int:
+    from agentflow.ops.control import change
+
+    print(change(options.run, options.settings))
     return 0
 
 

@@ -25,12 +25,13 @@ from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import connections_of
 from agentflow.batch.wanted import Wanted
-from agentflow.batch.world import Watch
+from agentflow.batch.world import GOES_ON, JobStopped, Watch
 from agentflow.core.budget import dollars, spent_of
 from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
 from agentflow.core.events import Event, RunStarted, StepFailed, StepFinished
+from agentflow.core.gate import Gate
 from agentflow.core.result import RunResult
-from agentflow.core.rows import over_rows, prepare_rows
+from agentflow.core.rows import ROWS_OF, over_rows, prepare_rows
 from agentflow.core.step_row import StepStatus
 from agentflow.utils.threads import function_pool
 
@@ -150,12 +151,12 @@ class Job:
         self._error: BaseException | None = None
         self._ending: Ending = "done"
         limit = wanted.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
-        self._room = limit
+        self._gate = Gate(limit)  # another limit may come from `agentflow set`
         self._around = over_rows(
             workflow,
-            f"rows of {workflow.config.name}",
+            ROWS_OF + workflow.config.name,
             STEP,
-            gate=asyncio.Semaphore(limit),
+            gate=self._gate,
             tap=self._take,
             with_readers=True,
             timeout_seconds=_NO_TIMEOUT,
@@ -219,7 +220,7 @@ class Job:
         if len(self._tasks) >= CHUNKS_AT_ONCE:
             return False
         return not self._tasks or (
-            bool(self._active) and sum(each.open_rows for each in self._active.values()) < self._room
+            bool(self._active) and sum(each.open_rows for each in self._active.values()) < self._gate.limit
         )
 
     async def _change(self) -> None:
@@ -227,17 +228,23 @@ class Job:
         await self._changed.wait()
         self._changed.clear()
         if self._watch.verdict is not None and self._ending == "done":
-            self._ending, self._error = "stopped", self._watch.verdict
+            self._stop(self._watch.verdict)
             self._progress.skip(-self._watch.retracted, -self._watch.retracted)
-            for task in self._tasks:
-                task.cancel()
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.remove(task)
             error = None if task.cancelled() else task.exception()
             if isinstance(error, BudgetExceeded):
                 self._ending, self._error = "budget", self._error or error
+            elif isinstance(error, JobStopped) and self._ending == "done":
+                self._stop(error)
             elif error is not None and not (self._ending == "stopped" and isinstance(error, AgentFlowError)):
                 raise error
+
+    def _stop(self, why: JobStopped) -> None:
+        """Let nothing more begin, and end what is at work."""
+        self._ending, self._error = "stopped", why
+        for task in self._tasks:
+            task.cancel()
 
     async def _work(self, chunk: _Chunk) -> None:
         """Have the rows of a chunk asked that are not known, and write what they gave."""
@@ -248,6 +255,10 @@ class Job:
             raise
         except WorkflowError:  # rows failed, which their records say
             pass
+        except asyncio.CancelledError:
+            if chunk.result is not None and chunk.result.stopped_by:
+                raise JobStopped(f"The job was {chunk.result.how_interrupted}.", fix=GOES_ON) from None
+            raise
         finally:
             await self._close(chunk)
 

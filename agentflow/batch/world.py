@@ -18,6 +18,7 @@ from agentflow.core.errors import (
 )
 from agentflow.core.result import RunResult
 
+GOES_ON = "What is done is kept: the same command goes on."
 OUTAGE_ROWS = 5  # failures in a row, with no answer between them, by which an outage is told from bad luck
 
 _ALWAYS = (
@@ -111,4 +112,4 @@ class Watch:
         return self.in_doubt and _is_outage(error)
 
     def _stop(self, what: str) -> None:
-        self.verdict = self.verdict or JobStopped(what, fix="What is done is kept: the same command goes on.")
+        self.verdict = self.verdict or JobStopped(what, fix=GOES_ON)

@@ -22,6 +22,7 @@ from agentflow.core.budget import Budget
 from agentflow.core.config import WorkflowConfig
 from agentflow.core.errors import AgentFlowError, ItemsFailedError, StepError, WorkflowError, WorkflowTimeoutError
 from agentflow.core.events import (
+    OrderTaken,
     RunFinished,
     RunStarted,
     StepCancelled,
@@ -30,7 +31,9 @@ from agentflow.core.events import (
     StepSkipped,
     current_step,
 )
+from agentflow.core.gate import Gate
 from agentflow.core.journal import ITEMS
+from agentflow.core.orders import Order
 from agentflow.core.outputs import NotKept, Stored, gathered
 from agentflow.core.plan import Binding, Plan, PlannedStep
 from agentflow.core.printing import begin_capture, end_capture
@@ -70,6 +73,7 @@ class Run:
     waiting : a context in which the run waits for its steps.
     begin : called before anything else; opens the journal.
     again : steps that have ended before the run was stopped, and are to run again.
+    gate : says how many steps may be at work, where several runs share that; default the configuration.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Run:
         waiting: AbstractContextManager[None] | None = None,
         begin: Callable[[], Awaitable[None]] | None = None,
         again: Iterable[str] = (),
+        gate: Gate | None = None,
     ) -> None:
         self.run_id = run_id
         self.result = recording.result
@@ -100,6 +105,7 @@ class Run:
         self._lost: dict[int, str] = {}  # position -> why the step is skipped; empty where it cannot run for a failure
         self._careful = False  # whether a step's inputs may be lacking or stored, or outputs are not kept
         self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
+        self._gate = gate
         self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
         self._ready: deque[int] | list[int] = deque() if config.enable_parallel else []
         if isinstance(self._ready, deque):
@@ -146,11 +152,17 @@ class Run:
         if self._begin is not None:
             await self._begin()
         self._runner.emit = self._recording.direct_emit()
+        self._take_orders()
+        if self._gate is not None:
+            self._gate.watchers.append(self._set_limit)
+            self._set_limit(self._gate.limit)
         begin_capture()
         try:
             return await self._execute()
         finally:
             end_capture()
+            if self._gate is not None:
+                self._gate.watchers.remove(self._set_limit)
             self._recording.close()
 
     async def _execute(self) -> RunResult:
@@ -187,6 +199,33 @@ class Run:
             fix="Raise timeout_seconds in its WorkflowConfig (or AGENTFLOW_TIMEOUT), or make the step shorter.",
         )
 
+    # Orders
+
+    def _take_orders(self) -> None:
+        """Have what other processes tell the run done, on its event loop."""
+        if self._recording.journal is not None and self._recording.parent is None:
+            on_loop = asyncio.get_running_loop().call_soon_threadsafe
+            self._recording.journal.take_orders(lambda order: on_loop(self._obey, order))
+
+    def _obey(self, order: Order) -> None:
+        if self._is_over:
+            return
+        refusal = ""
+        if order.what != "stop" and not self._config.enable_parallel:
+            refusal = "the workflow runs its steps one after the other (enable_parallel=False)"
+        self._runner.emit(OrderTaken(order, time.perf_counter(), refusal))
+        if order.what == "stop":
+            self._is_cancelled = True
+            self._end()
+        elif order.value is not None and not refusal:
+            (self._gate.change if self._gate else self._set_limit)(order.value)
+
+    def _set_limit(self, limit: int) -> None:
+        """Have another number of workers at most, from now on; those at work end what they are at."""
+        self._limit = limit
+        if self._workers:
+            self._call_workers()
+
     # Workers
 
     async def _run_steps(self, *, resumed: bool) -> None:
@@ -209,7 +248,7 @@ class Run:
         if self._own_error is not None:
             raise self._own_error
         if self._is_cancelled:
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError(f"The run was {self.result.how_interrupted}.")
 
     async def _wait(self) -> None:
         """Wait until the run is over, or its time is up."""
@@ -253,7 +292,7 @@ class Run:
     async def _run_ready(self) -> None:
         ready, items, needs, outputs = self._ready, self._items, self._needs, self._outputs
         steps, run, push, pop = self._plan.steps, self._runner.run, self._push, self._pop
-        while (ready or items) and not self._starts_nothing:
+        while (ready or items) and not self._starts_nothing and self._workers <= self._limit:
             if self._standing_by * 2 < self._workers and len(ready) + len(items) > 1:
                 self._call_workers()
             if items:

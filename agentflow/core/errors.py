@@ -269,7 +269,7 @@ class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted; `result` has everything that was finished. Stops a notebook's "run all" and papermill."""
 
     def __init__(self, result: RunResult) -> None:
-        super().__init__("The run was interrupted; .result has what was finished.")
+        super().__init__(f"The run was {result.how_interrupted}; .result has what was finished.")
         self.result = result
 
     def _render_traceback_(self) -> list[str]:

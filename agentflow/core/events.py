@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.core.model import Attempt, Reply, Request, ToolCall
+from agentflow.core.orders import Order
 
 if TYPE_CHECKING:
     from agentflow.core.recording import Recording
@@ -170,6 +171,15 @@ class StepCancelled:
 
 
 @dataclass(slots=True)
+class OrderTaken:
+    """Somebody in another process told the run something; `refusal` says why it was not done, empty where it was."""
+
+    order: Order
+    at: float
+    refusal: str = ""
+
+
+@dataclass(slots=True)
 class RunFinished:
     """A run ended; `error` says why where it did not end well."""
 
@@ -202,6 +212,7 @@ Event = (
     | StepFailed
     | StepSkipped
     | StepCancelled
+    | OrderTaken
     | RunFinished
     | NestedEvent
 )

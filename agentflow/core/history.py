@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentflow.core import ports
 from agentflow.core.definition.workflows import from_definition_json
-from agentflow.core.errors import ResumeError
+from agentflow.core.errors import ResumeError, RunNotFoundError, nearest
 from agentflow.core.explaining.evidence import IN_JOURNAL
 from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
@@ -72,6 +72,30 @@ def get_run(run_id: str) -> RunResult:
     result = opened_journal().past_run(run_id).result
     result._evidence = IN_JOURNAL
     return result
+
+
+LAST = "last"  # in the place of a run's id: the newest run
+
+
+def known_run(run_id: str) -> Mapping[str, Any]:
+    """Return what the journal lists of a run; `last` is the newest.
+
+    Raises
+    ------
+    RunNotFoundError
+        There is no such run.
+    JournalError
+        The journal cannot be read.
+    """
+    records = opened_journal().runs()
+    if run_id == LAST and records:
+        return records[0]
+    for record in records:
+        if record["run_id"] == run_id:
+            return record
+    known = [str(record["run_id"]) for record in records]
+    found = f"There is no run {run_id!r}{nearest(run_id, known)}." if known else "The journal has no run yet."
+    raise RunNotFoundError(found, fix="agentflow.runs() lists them; it reads the folder that AGENTFLOW_HOME names.")
 
 
 def prune_runs(*, older_than_days: float | None = None, run_ids: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from agentflow.core import ports
 from agentflow.core.events import Event
 from agentflow.core.model import Reply, Request, Usage
+from agentflow.core.orders import Order
 from agentflow.core.places import Place
 from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts, WorkflowParts
@@ -141,6 +142,12 @@ class RunJournal(Protocol):
         Parameters
         ----------
         encoded : the output of a `StepFinished`.
+        """
+
+    def take_orders(self, obey: Callable[[Order], object]) -> None:
+        """Have each order of another process given to the run, until its end, on a thread of the journal's.
+
+        The `OrderTaken` that the run then writes says what became of the order.
         """
 
     def encode_quickly(self, output: Any) -> Encoded | None:

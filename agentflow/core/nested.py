@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core.errors import DefinitionError
 from agentflow.core.events import current_step
 
 if TYPE_CHECKING:
+    from agentflow.core.gate import Gate
     from agentflow.core.workflow import Workflow
 
 
@@ -63,9 +63,7 @@ class RowAgent(WorkflowAgent):
 
     parameters: Mapping[str, bool] = {"row": True}
 
-    def __init__(
-        self, workflow: Workflow, *, within: Workflow, gate: AbstractAsyncContextManager[Any] | None = None
-    ) -> None:
+    def __init__(self, workflow: Workflow, *, within: Workflow, gate: Gate | None = None) -> None:
         super().__init__(workflow, within=within)
         self._gate = gate
 

@@ -16,6 +16,7 @@ from agentflow.core.events import (
     CallFinished,
     Event,
     NestedEvent,
+    OrderTaken,
     ReplyRejected,
     RunFinished,
     RunStarted,
@@ -59,6 +60,7 @@ class RunResult(ShownResult):
     warnings : what went wrong beside the steps: something that could not be journalled, a reader that failed.
     reader_failures : how many events a reader raised on.
     fingerprints : step id -> what tells a step from what it was before it was changed; empty where nobody knows.
+    stopped_by : who stopped an interrupted run from another process, such as "agentflow stop (pid 4711)"; else empty.
     """
 
     run_id: str = ""
@@ -72,6 +74,7 @@ class RunResult(ShownResult):
     warnings: list[str] = field(default_factory=list)
     reader_failures: int = 0
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    stopped_by: str = ""
     _started: float = 0.0
     _evidence: Evidence | None = field(default=None, repr=False, compare=False)
     _told_why: bool = field(default=False, repr=False, compare=False)
@@ -80,13 +83,18 @@ class RunResult(ShownResult):
         """Take one event of the run into account."""
         _APPLY[type(event)](self, event)
 
+    @property
+    def how_interrupted(self) -> str:
+        """How an interrupted run was ended, as a participle."""
+        return f"stopped by {self.stopped_by}" if self.stopped_by else "interrupted"
+
     def row(self, step_id: str, item: int | None = None) -> StepRow:
         """Return the row of a step, or of one item of it."""
         row = self.rows[step_id]
         return row if item is None or row.items is None else row.items[item]
 
     def _run_started(self, event: RunStarted) -> None:
-        self.status, self.error, self._told_why = "running", None, False
+        self.status, self.error, self.stopped_by, self._told_why = "running", None, "", False
         if event.resumed:
             self._run_resumed(event)
             return
@@ -186,6 +194,13 @@ class RunResult(ShownResult):
         row = self.row(event.step_id, event.item)
         row.reason = event.reason
         self._end(row, StepStatus.CANCELLED, event.at)
+
+    def _order_taken(self, event: OrderTaken) -> None:
+        if event.order.what == "stop":
+            self.stopped_by = event.order.sender
+        sentence = event.order.sentence(event.refusal)
+        if sentence not in self.warnings:  # the journal has the warnings of a run that goes on beside its events
+            self.warnings.append(sentence)
 
     def _run_finished(self, event: RunFinished) -> None:
         self.status, self.error = event.status, event.error
@@ -374,6 +389,7 @@ _APPLY: Mapping[type[Event], Callable[[RunResult, Any], None]] = {
     StepFailed: RunResult._step_failed,
     StepSkipped: RunResult._step_skipped,
     StepCancelled: RunResult._step_cancelled,
+    OrderTaken: RunResult._order_taken,
     RunFinished: RunResult._run_finished,
     NestedEvent: RunResult._nested_event,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core.nested import RowAgent
@@ -11,8 +10,11 @@ from agentflow.core.surroundings import untold
 
 if TYPE_CHECKING:
     from agentflow.core.engine import Run
+    from agentflow.core.gate import Gate
     from agentflow.core.recording import Tap
     from agentflow.core.workflow import Workflow
+
+ROWS_OF = "rows of "  # what the names of a job's runs begin with, before that of its workflow
 
 
 def over_rows(
@@ -20,7 +22,7 @@ def over_rows(
     name: str,
     step_id: str,
     *,
-    gate: AbstractAsyncContextManager[Any] | None = None,
+    gate: Gate | None = None,
     tap: Tap | None = None,
     with_readers: bool = False,
     **settings: Any,
@@ -30,7 +32,7 @@ def over_rows(
     Parameters
     ----------
     step_id : the step whose items the runs are.
-    gate : entered by each row, such as a semaphore that several runs over rows share.
+    gate : entered by each row; several runs over rows share it.
     tap : is given every event of its runs, after their result has taken it in; it never raises and never blocks.
     with_readers : give the events to the workflow's readers too.
     settings : those in which it differs from the workflow; it has no less parallelism.
@@ -41,6 +43,7 @@ def over_rows(
     with untold():
         around = Workflow(config)
     around.add_step(step_id, RowAgent(workflow, within=around, gate=gate), map_over="row")
+    around._gate = gate
     if with_readers:
         around._readers, around._delta_readers = workflow._readers, workflow._delta_readers
     if tap is not None:

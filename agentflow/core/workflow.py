@@ -21,6 +21,7 @@ from agentflow.core.engine import Run
 from agentflow.core.errors import AgentFlowError, BudgetExceeded, DefinitionError, InputError, mark_interrupted, nearest
 from agentflow.core.events import Event, RunFinished, StepScope, current_step
 from agentflow.core.explaining.evidence import IN_JOURNAL, InMemory
+from agentflow.core.gate import Gate
 from agentflow.core.interrupts import Interruptible, exit_if_terminated
 from agentflow.core.model import Model
 from agentflow.core.nested import WorkflowAgent
@@ -90,6 +91,7 @@ class Workflow:
         self._readers: dict[Reader, ReaderThread] = {}
         self._delta_readers: set[Reader] = set()
         self._own_taps: list[Tap] = []
+        self._gate: Gate | None = None  # that its runs share
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
         self._display_mode = mode_of_environment()
@@ -292,7 +294,16 @@ class Workflow:
         run_id = f"r-{os.urandom(6).hex()}"
         needs_more = self.config.journal or self.config.cache
         begin = partial(begin_run, recording, run_id, self, inputs, fresh=fresh) if needs_more else None
-        run = Run(plan, self.config, inputs, recording, run_id=run_id, waiting=Interruptible(), begin=begin)
+        run = Run(
+            plan,
+            self.config,
+            inputs,
+            recording,
+            run_id=run_id,
+            waiting=Interruptible(),
+            begin=begin,
+            gate=self._gate,
+        )
         before, self.last_result = self.last_result, run.result
         if self.config.journal:
             run.result.fingerprints = self.identity[0].fingerprints
@@ -649,6 +660,7 @@ class Workflow:
             run_id=run_id,
             waiting=Interruptible(),
             again=resumption.again,
+            gate=self._gate,
         )
         return await self._run_here(run)
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.definition.code import text_literal
 from agentflow.core.definition.workflows import from_definition_json
-from agentflow.core.errors import InputError, RunNotFoundError, nearest
+from agentflow.core.errors import InputError, nearest
 from agentflow.core.explaining.resolved_inputs import PastInputs
+from agentflow.core.history import known_run
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.output_types import short_form_of
 from agentflow.core.outputs import NotKept
@@ -29,7 +30,6 @@ from agentflow.views.outputs import one_line
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-LAST = "last"
 _MOST_SHOWN = 3_000  # characters of what a step was given that are shown without being asked for
 _IN_THE_CELL = {"max_tokens", "temperature"}  # of the parameters, those that a `%%step` line has an option for
 
@@ -57,7 +57,7 @@ def open_run(run_id: str, step: str | None = None, item: int | None = None, out:
     """
     import nbformat
 
-    past = opened_journal().past_run(_known_run(run_id))
+    past = opened_journal().past_run(known_run(run_id)["run_id"])
     given = PastInputs(past)
     path = step or _default_step(past)
     parts, item = _chosen(past, given, path, item)
@@ -66,16 +66,6 @@ def open_run(run_id: str, step: str | None = None, item: int | None = None, out:
     target = _target(past.result.run_id, path, out)
     nbformat.write(notebook, target)  # type: ignore[no-untyped-call]
     return target
-
-
-def _known_run(run_id: str) -> str:
-    runs = [str(record["run_id"]) for record in opened_journal().runs()]
-    if run_id == LAST and runs:
-        return runs[0]
-    if run_id not in runs:
-        found = f"There is no run {run_id!r}{nearest(run_id, runs)}." if runs else "The journal has no run yet."
-        raise RunNotFoundError(found, fix="agentflow.runs() lists them; it reads the folder that AGENTFLOW_HOME names.")
-    return run_id
 
 
 def _default_step(past: PastRun) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentflow.core.errors import InputError, RunNotFoundError, nearest
+from agentflow.core.errors import InputError, RunNotFoundError
 from agentflow.core.journal import opened_journal
 from agentflow.ops.cloudwatch import aws_client
 from agentflow.ops.past_records import records_of
@@ -72,8 +72,8 @@ def read_records(source: str | Path, since: datetime, run_id: str | None = None)
     ------
     InputError
         There is no such file, it cannot be read, or CloudWatch does not show its logs.
-    RunNotFoundError, JournalError
-        As for `agentflow.get_run`.
+    JournalError
+        The store cannot be read.
     """
     if source == "store":
         return _of_store(since, run_id)
@@ -113,11 +113,6 @@ def _wanted_of_store(rows: list[Mapping[str, Any]], since: datetime, run_id: str
         now = [row for row in rows if _end(row) >= since]
     else:
         now = [row for row in rows if row["run_id"] == run_id]
-        if not now:
-            known = [row["run_id"] for row in rows]
-            raise RunNotFoundError(
-                f"The store has no run {run_id!r}{nearest(run_id, known)}.", fix="`agentflow runs` lists those it has."
-            )
     oldest = min((row["started_at"] for row in now), default=since)
     left = dict.fromkeys({row["workflow"] for row in now}, MOST_RUNS_BEFORE)
     before = []

@@ -85,7 +85,7 @@ class RunLog:
         level = logging.WARNING if event.status == "interrupted" else logging.INFO if place.counts else logging.DEBUG
         if (cost := run.cost_usd) is not None:
             fields["cost_usd"] = float(cost)
-        word = "was interrupted" if event.status == "interrupted" else "ended well"
+        word = f"was {run.how_interrupted}" if event.status == "interrupted" else "ended well"
         _record(level, place, "run", f"workflow {run.workflow!r} {word} {took}", fields)
 
     def _step_started(self, place: Placed, event: StepStarted) -> None:

@@ -17,6 +17,7 @@ from agentflow.core.events import (
     AttemptFinished,
     CallFinished,
     Event,
+    OrderTaken,
     StepFinished,
     StepMapped,
 )
@@ -25,6 +26,7 @@ from agentflow.core.model import Reply
 from agentflow.store.cache_rows import CacheRows
 from agentflow.store.codec import ITEMS, NOT_KEPT, dumps, encode_text
 from agentflow.store.live import LiveRun
+from agentflow.store.orders import settle
 from agentflow.store.owner import resident_bytes, this_process
 from agentflow.store.parts import parts_row
 from agentflow.store.records import body_of, clean, located, utc_text
@@ -60,6 +62,7 @@ class Batch:
         self._touched: dict[LiveRun, None] = {}
         self._events: list[Sequence[Any]] = []
         self._answers: list[Sequence[Any]] = []
+        self._orders: list[OrderTaken] = []
         self._cache = CacheRows()
         self.cache_changes: int | None = None  # the count of them, once it was written
         self._sealed: Mapping[LiveRun, Sequence[Any]] | None = None
@@ -108,6 +111,8 @@ class Batch:
         live.sequence += 1
         if isinstance(inner, StepMapped):
             self._add_output(live, prefix + inner.step_id, None, ITEMS, str(inner.items))
+        elif isinstance(inner, OrderTaken):
+            self._orders.append(inner)
         elif isinstance(inner, StepFinished) and (encoded is None or encoded.kind != ITEMS):
             encoded = encoded or Encoded(NOT_KEPT, None, "nobody gave it to the journal")
             kept = (NOT_KEPT, encoded.problem) if encoded.data is None else (encoded.kind, encoded.data)
@@ -137,6 +142,8 @@ class Batch:
         _insert(connection, "events", 3, _without(strange, self._events))
         _insert(connection, "outputs", 5, _without(strange, self.outputs), _NEWEST)
         _insert(connection, f"answers ({_ANSWER})", 12, _without(deleted, self._answers))
+        if self._orders:
+            settle(connection, self._orders)
         self.cache_changes = self._cache.write(connection)
         return lost
 

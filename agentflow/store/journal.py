@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from agentflow.core.errors import JournalError, ResumeError
+from agentflow.core.errors import InputError, JournalError, ResumeError
 from agentflow.core.journal import PastRun, PastWork, RunRecord
+from agentflow.core.orders import check_order
 from agentflow.core.places import Place
 from agentflow.core.reuse import AnswerCache, CacheSource
-from agentflow.store import history, pruning, statistics
+from agentflow.store import history, orders, pruning, statistics
 from agentflow.store.batch import Joined, renew
 from agentflow.store.cache import SqliteCache, list_answers, prune_answers
 from agentflow.store.cassette import open_cassette
@@ -110,13 +111,14 @@ class SqliteJournal:
             if history.is_running(run):
                 raise ResumeError(
                     f"Run {run_id!r} is still running, in process {run['pid']} on {run['host']}.",
-                    fix="Wait for its end, or end that process.",
+                    fix=f"Wait for its end, or stop it: agentflow stop {run_id}.",
                 )
             connection.execute(
                 "UPDATE runs SET status = 'running', closed = 0, ended_at = NULL, duration_ms = NULL, error = NULL, "
                 "pid = ?, process_started = ?, host = ?, heartbeat_at = ?, memory_bytes = ? WHERE run_id = ?",
                 (owner.pid, owner.process_started, owner.host, utc_text(datetime.now(UTC)), resident_bytes(), run_id),
             )
+            orders.forget_open(connection, run_id)
             past = self._read_run(connection, run_id)
             renew(connection, record, again)
             live = LiveRun(
@@ -227,6 +229,40 @@ class SqliteJournal:
                 return statistics.past_work(connection, workflow)
             except _DAMAGE as error:
                 raise _damaged(f"workflow {workflow!r}", error) from error
+
+    def order(self, run_id: str, what: str, value: int | None = None) -> int:
+        """Tell a run of another process of this host something, and return the number of the order.
+
+        It takes a second or two until the run has taken it: see `order_outcome`.
+
+        Raises
+        ------
+        InputError
+            A run cannot be told that; or the run has ended, or is one of another host.
+        RunNotFoundError
+            There is no such run.
+        JournalError
+            The journal cannot be written.
+        """
+        check_order(what, value)
+        self._catch_up()
+        with self._database.changing() as connection:
+            run = history.run_row(connection, run_id)
+            if not history.is_running(run):
+                raise InputError(f"Run {run_id!r} has ended.", fix="`agentflow runs --active` lists those that go on.")
+            if run["host"] != this_process().host:
+                raise InputError(f"Run {run_id!r} goes on on {run['host']}.", fix="Give the command there.")
+            return orders.send(connection, run_id, what, value)
+
+    def order_outcome(self, number: int) -> str | None:
+        """Return why an order was refused, empty where it was done; None while its run has not taken it."""
+        with self._database.reading() as connection:
+            return orders.outcome(connection, number)
+
+    def is_running(self, run_id: str) -> bool:
+        """Return whether a run goes on, in whichever process; errors as for `past_run`."""
+        with self._database.reading() as connection:
+            return history.is_running(history.run_row(connection, run_id))
 
     def prune(self, *, older_than: datetime | None = None, run_ids: Sequence[str] | None = None) -> int:
         """Delete runs that are not running any more, with all that belongs to them, and return how many.

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from agentflow.core.events import AttemptFinished, Event, RunFinished, RunStarted, StepFinished, StepStarted
 from agentflow.core.model import ABANDONED, Reply
+from agentflow.core.orders import Order
 from agentflow.store.owner import Owner
 from agentflow.store.records import error_record
 
@@ -25,6 +26,8 @@ class LiveRun:
         file.
     zero : the time of its first start, by the clock of its events.
     sequence : the number of its next event.
+    obey : takes an order; None where the run takes none.
+    last_order : the number of the last order that it was given.
     is_lost : it belongs to another process now; nothing more of it is written, but for answers.
     """
 
@@ -46,6 +49,8 @@ class LiveRun:
     closed: bool = False
     zero: float = 0.0
     sequence: int = 0
+    obey: Callable[[Order], object] | None = None
+    last_order: int = 0
     is_lost: bool = False
     _given_up: set[tuple[int, datetime]] = field(default_factory=set)
     _told: bool = False

@@ -54,6 +54,7 @@ def sweep(connection: sqlite3.Connection) -> Iterator[None]:
                 break
     with transaction(connection):
         connection.execute("DELETE FROM records WHERE run_id IN (SELECT value FROM json_each(?))", (these,))
+        connection.execute("DELETE FROM orders WHERE run_id IN (SELECT value FROM json_each(?))", (these,))
         connection.execute("DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?))", (these,))
         connection.execute(
             "DELETE FROM parts WHERE NOT EXISTS (SELECT 1 FROM records WHERE records.parts = parts.hash)"

@@ -21,6 +21,7 @@ from agentflow.core.events import (
     AttemptStarted,
     Event,
     NestedEvent,
+    OrderTaken,
     ReplyRejected,
     RunFinished,
     RunStarted,
@@ -34,6 +35,7 @@ from agentflow.core.events import (
     ToolCalled,
 )
 from agentflow.core.model import Attempt, ToolCall
+from agentflow.core.orders import Order
 from agentflow.core.places import inner_prefix
 
 Body: TypeAlias = Mapping[str, Any]  # an event as JSON
@@ -55,6 +57,7 @@ _KINDS: Mapping[str, type] = {
         StepFailed,
         StepSkipped,
         StepCancelled,
+        OrderTaken,
         RunFinished,
         NestedEvent,
     )
@@ -229,6 +232,8 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "attempt": lambda data: read(Attempt, data),
     "call": lambda data: read(ToolCall, data),
     "event": event_of,
+    "order": lambda data: read(Order, data),
+    "refusal": lambda text: text or "",
     "resumed": bool,
     "most_usd": lambda usd: None if usd is None else Decimal(usd),
     "reason": lambda text: text or "",

@@ -11,6 +11,7 @@ from agentflow.core.errors import JournalError
 from agentflow.core.events import Event
 from agentflow.core.journal import Encoded
 from agentflow.core.model import Reply, Request
+from agentflow.core.orders import Order
 from agentflow.core.outputs import NotKept
 from agentflow.store import codec, history
 from agentflow.store.batch import WHOLE, Answer, Closed
@@ -37,6 +38,10 @@ class SqliteRun:
     def write(self, event: Event, encoded: Encoded | None = None) -> None:
         """Take an event in; it is durable soon."""
         self._writer.put((self._live, event, encoded))
+
+    def take_orders(self, obey: Callable[[Order], object]) -> None:
+        """Have each order of another process given to the run, until its end."""
+        self._live.obey = obey
 
     def encode_quickly(self, output: Any) -> Encoded | None:
         """Encode a small plain value in a few microseconds; None for all others."""
@@ -98,6 +103,7 @@ class SqliteRun:
 
     def close(self) -> None:
         """Say that the run writes nothing more, but for late answers."""
+        self._live.obey = None
         self._writer.put((self._live, Closed(), None))
         self._writer.hurry()
 

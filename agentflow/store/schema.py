@@ -57,8 +57,16 @@ _PARTS = (
     "CREATE INDEX runs_of_workflow ON runs (workflow, started_at)",
 )
 _PAST_CALLS = ("CREATE INDEX answers_of_step ON answers (run_id, step)",)
+# orders     what other processes tell a run; what became of it is None until the run has taken it
+_ORDERS = (
+    """CREATE TABLE orders (
+        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, what TEXT NOT NULL, value INTEGER, pid INTEGER NOT NULL,
+        at TEXT NOT NULL, outcome TEXT
+    )""",
+    "CREATE INDEX open_orders ON orders (number) WHERE outcome IS NULL",
+)
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS, _PAST_CALLS)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS, _PAST_CALLS, _ORDERS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

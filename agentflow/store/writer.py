@@ -16,8 +16,9 @@ from agentflow.core.errors import JournalError
 from agentflow.core.journal import Encoded, RunRecord
 from agentflow.store.batch import WHOLE, Batch, Closed, Joined, beat
 from agentflow.store.database import Database, transaction
-from agentflow.store.forks import never_close
+from agentflow.store.forks import never_close, using_sqlite
 from agentflow.store.live import LiveRun
+from agentflow.store.orders import LOOK_SECONDS, Inbox
 from agentflow.store.records import clean
 
 Entry: TypeAlias = tuple[LiveRun | None, Any, Encoded | None]  # what belongs to no run belongs to the cache
@@ -104,6 +105,8 @@ class Writer:
         self._file: tuple[int, int] | None = None
         self._chore: Iterator[None] | None = None
         self._beat_at = 0.0
+        self._inbox = Inbox()
+        self._look_at = 0.0  # for orders
         self._problem: JournalError | None = None  # why the last commit failed; tried again at `_retry_at`
         self._retry_at = 0.0
         self._stop_at: float | None = None
@@ -178,6 +181,7 @@ class Writer:
                 self._take_entries()
                 self._write()
                 self._beat()
+                self._look_for_orders()
                 self._do_chore()
         finally:
             self._ended.set()
@@ -200,7 +204,8 @@ class Writer:
             self._urgent.wait(max(0.0, self._retry_at - now))
         else:
             if self._chore is None:
-                self._something.wait(max(0.0, self._beat_at - now) if self._lives else None)
+                until = min(self._beat_at, self._look_at)
+                self._something.wait(max(0.0, until - now) if self._lives else None)
             if self._something.is_set():
                 self._urgent.wait(GATHER_SECONDS)
         self._urgent.clear()
@@ -232,7 +237,9 @@ class Writer:
 
     def _note_begin_and_end(self, live: LiveRun, what: Any) -> None:
         if type(what) is RunRecord or type(what) is Joined:
-            self._beat_at = self._beat_at if self._lives else time.monotonic() + self._heartbeat_seconds
+            if not self._lives:
+                now = time.monotonic()
+                self._beat_at, self._look_at = now + self._heartbeat_seconds, now + LOOK_SECONDS
             self._lives[live] = None
         elif type(what) is Closed:
             self._lives.pop(live, None)
@@ -285,6 +292,7 @@ class Writer:
         if self._connection:
             self._connection.close()
         self._connection = self._chore = None
+        self._inbox.forget()
         is_there = self._database.identity() == self._file  # asked before: a new file may get the old one's number
         self._connection = self._database.open()
         self._file = self._database.identity()
@@ -335,6 +343,16 @@ class Writer:
             self._commit(lambda connection: beat(connection, self._lives))
         except JournalError as problem:
             self._fail(problem)
+
+    def _look_for_orders(self) -> None:
+        if not self._lives or time.monotonic() < self._look_at or self._problem is not None or not self._connection:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        try:
+            with using_sqlite:
+                self._inbox.look(self._connection, self._lives)
+        except sqlite3.Error as error:
+            _logger.warning("%s", self._database.problem(error))
 
     def _do_chore(self) -> None:
         if self._chore is None:

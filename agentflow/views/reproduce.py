@@ -70,13 +70,18 @@ def _items_ok(row: StepRow) -> str:
 
 def kept_words(result: RunResult, *, with_bill: bool = True) -> str:
     """Return what a run that did not end well has finished, where that is, and what it cost."""
-    finished = [one_line(row.step, 40) for row in result.rows.values() if row.status is StepStatus.OK]
     where = "in .result and in the journal" if is_kept(result) else "in .result"
+    told = f"{finished_words(result)}, {where}."
+    return f"{told} {so_far(result)}" if with_bill else told
+
+
+def finished_words(result: RunResult) -> str:
+    """Return what a run has finished, such as ``1 of 2 steps finished (ask), 3 of 4 items of reply``."""
+    finished = [one_line(row.step, 40) for row in result.rows.values() if row.status is StepStatus.OK]
     names = f" ({', '.join(finished[:_MOST_NAMED])}{', …' if len(finished) > _MOST_NAMED else ''})" if finished else ""
     items = [f"{note} of {row.step}" for row in result.rows.values() if row.items and (note := _items_ok(row))]
     parts = "".join(f", {one_line(part, 80)}" for part in items[:_MOST_NAMED])
-    told = f"{len(finished):,} of {plural(len(result.rows), 'step')} finished{names}{parts}, {where}."
-    return f"{told} {so_far(result)}" if with_bill else told
+    return f"{len(finished):,} of {plural(len(result.rows), 'step')} finished{names}{parts}"
 
 
 def then_words(result: RunResult, *, was_code: bool = False) -> str:

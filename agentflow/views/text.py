@@ -45,7 +45,7 @@ def interrupted_text(result: RunResult) -> str:
     """Return what is shown where an interrupt has ended a run: a sentence, the bill so far, the table."""
     said = "\n".join(
         [
-            f"The run was interrupted; .result has what was finished.\n{so_far(result)}",
+            f"The run was {result.how_interrupted}; .result has what was finished.\n{so_far(result)}",
             f"Kept: {kept_words(result, with_bill=False)}",
             f"Then: {then_words(result)}",
         ]

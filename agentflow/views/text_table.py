@@ -11,8 +11,10 @@ GAP = "  "
 _NARROWEST = 12  # no column is cut shorter than this
 
 
-def aligned(table: Sequence[Sequence[str]], *, words: Collection[int], cut_first: Iterable[int]) -> list[str]:
-    """Return the lines of a table, at most `WIDTH` columns wide as far as cutting helps.
+def aligned(
+    table: Sequence[Sequence[str]], *, words: Collection[int], cut_first: Iterable[int], width: int = WIDTH
+) -> list[str]:
+    """Return the lines of a table, at most `width` columns wide as far as cutting helps.
 
     Parameters
     ----------
@@ -20,7 +22,7 @@ def aligned(table: Sequence[Sequence[str]], *, words: Collection[int], cut_first
     cut_first : positions of the columns that are cut where the table is too wide, the first one first.
     """
     widths = [max(columns(cell) for cell in column) for column in zip(*table, strict=True)]
-    spare = WIDTH - sum(widths) - len(GAP) * (len(widths) - 1)
+    spare = width - sum(widths) - len(GAP) * (len(widths) - 1)
     for index in cut_first:
         if spare < 0:
             cut = min(-spare, max(widths[index] - _NARROWEST, 0))

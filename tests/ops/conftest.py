@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,9 @@ class Aws:
 
 @pytest.fixture
 def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
+    with urllib.request.urlopen(request):  # nothing that another test has left
+        pass
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", moto_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", moto_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")

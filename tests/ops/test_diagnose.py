@@ -63,8 +63,8 @@ def test_no_credentials_are_a_clear_message() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--run", "r-none"], "no run 'r-none'"),
-        (["--run", "last"], "The store has no runs"),
+        (["--run", "r-none"], "The journal has no run yet"),
+        (["--run", "last"], "The journal has no run yet"),
         (["--since", "yesterday"], "is no moment"),
         (["--source", "none.jsonl"], "There is no file 'none.jsonl'"),
         (["--alarm", "agentflow-high-eror-rate"], "did you mean 'agentflow-high-error-rate'"),

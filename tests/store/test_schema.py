@@ -23,7 +23,8 @@ def tables(connection: sqlite3.Connection) -> set[str]:
 def test_a_new_file_gets_all_tables_and_its_version(connection: sqlite3.Connection) -> None:
     migrate(connection)
     migrate(connection)
-    assert tables(connection) == {"runs", "records", "events", "outputs", "answers", "cache", "cache_changes", "parts"}
+    names = {"runs", "records", "events", "outputs", "answers", "cache", "cache_changes", "parts", "orders"}
+    assert tables(connection) == names
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 

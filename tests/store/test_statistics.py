@@ -169,6 +169,7 @@ def test_a_journal_of_an_older_agentflow_gets_its_indexes(home: Path) -> None:
     journal.close()
     with sqlite3.connect(home / "agentflow.db") as connection:
         connection.execute("DROP INDEX answers_of_step")
+        connection.execute("DROP TABLE orders")
         connection.execute(f"PRAGMA user_version = {MIGRATIONS.index(_PAST_CALLS)}")
     connection.close()
     again = open_journal(home)

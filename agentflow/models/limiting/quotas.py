@@ -58,7 +58,7 @@ def read_quota(client: Callable[[], Any], code: str) -> Quota | None:
 
 
 def quota_value(quotas: Any, code: str) -> float | None:
-    """Return what a client of Service Quotas says of a quota; None where it has no value. Blocks, and lets errors pass.
+    """Return what a client of Service Quotas says of a quota; None where it has none. Blocks, and lets errors pass.
 
     Raises
     ------
@@ -68,6 +68,9 @@ def quota_value(quotas: Any, code: str) -> float | None:
     try:
         found = quotas.get_service_quota(ServiceCode="bedrock", QuotaCode=code)
     except quotas.exceptions.NoSuchResourceException:  # the account has the default
-        found = quotas.get_aws_default_service_quota(ServiceCode="bedrock", QuotaCode=code)
+        try:
+            found = quotas.get_aws_default_service_quota(ServiceCode="bedrock", QuotaCode=code)
+        except quotas.exceptions.NoSuchResourceException:
+            return None
     value: float | None = found["Quota"].get("Value")
     return value

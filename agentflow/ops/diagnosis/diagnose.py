@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentflow.core.errors import InputError, JournalError, RunNotFoundError, nearest
 from agentflow.core.explaining.changes import part_changes
+from agentflow.core.history import LAST, known_run
 from agentflow.core.journal import opened_journal
 from agentflow.core.run_filter import moment
 from agentflow.ops.deploy_config import Thresholds
@@ -140,11 +141,11 @@ def diagnose(
     name = _known_alarm(alarm)
     now = datetime.now(UTC)
     begin = moment(since) or now - WINDOW
-    if run_id == "last" and source == "store":
-        run_id = _last_run()
+    if run_id is not None and source == "store":
+        run_id = str(known_run(run_id)["run_id"])
     read = read_records(source, begin if source == "store" else now - BEFORE, run_id)
     notes = list(read.notes)
-    if run_id == "last":
+    if run_id == LAST:
         run_id = _last_of(read.frame)
     seen = seen_of(read, begin, run_id, now, limits)
     if run_id is not None and not seen.records["is_new"].any():
@@ -185,13 +186,6 @@ def _known_alarm(alarm: str | None) -> str:
         known = ", ".join(ALARMS)
         raise InputError(f"There is no alarm {alarm!r}{nearest(name, ALARMS)}.", fix=f"Give one of {known}.")
     return name
-
-
-def _last_run() -> str:
-    rows = opened_journal().runs()
-    if not rows:
-        raise RunNotFoundError("The store has no runs.", fix="AGENTFLOW_HOME says which store it is.")
-    return str(rows[0]["run_id"])
 
 
 def _last_of(frame: pd.DataFrame) -> str | None:
