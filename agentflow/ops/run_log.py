@@ -98,7 +98,8 @@ class RunLog:
             return
         step, fields = _step(place, event.step_id, event.item)
         took = _took(place, event, fields)
-        fields |= self._memory.fields() | _version(place, event.step_id)
+        if version := place.inner.fingerprints.get(event.step_id):
+            fields["version"] = version
         if self._with_content:
             fields["output"] = str(event.output)[:_LONGEST_OUTPUT]
         _record(logging.INFO, place, "step", f"step {step} ended well{took}", fields)
@@ -106,7 +107,8 @@ class RunLog:
     def _step_failed(self, place: Placed, event: StepFailed) -> None:
         step, fields = _step(place, event.step_id, event.item)
         fields |= failure(event.error, with_content=self._with_content) | self._memory.fields()
-        fields |= _version(place, event.step_id)
+        if version := place.inner.fingerprints.get(event.step_id):
+            fields["version"] = version
         took = _took(place, event, fields)
         _record(logging.WARNING, place, "step", f"step {step} failed{took}: {fields['error']}", fields)
 
@@ -188,12 +190,6 @@ def _took(place: Placed, event: StepFinished | StepFailed | StepCancelled, field
         return ""
     fields["execution_time"] = round(row.latency_ms, 3)
     return f" in {row.latency_ms:,.0f} ms"
-
-
-def _version(place: Placed, step_id: str) -> dict[str, Any]:
-    """Return the field that tells a step from what it was before it was changed, where that is known."""
-    version = place.inner.fingerprints.get(step_id)
-    return {} if version is None else {"version": version}
 
 
 _BLANK = logging.LogRecord(logger.name, logging.INFO, __file__, 0, "", None, None).__dict__
