@@ -37,7 +37,7 @@ def stopped(call: str, number: signal.Signals) -> tuple[str, int]:
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=45)
     return output, process.returncode
 
 
