@@ -9,7 +9,7 @@ FOREIGN := .venv-foreign
 ALONE := tests/browser tests/notebook tests/crash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench lock clean
+.PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench drills lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench: model  ## what the engine, the journal, jobs over rows, the local endpoin
 	@$(BIN)/python benchmarks/batch.py
 	@$(BIN)/python benchmarks/endpoint.py
 	@$(BIN)/python benchmarks/signals.py
+
+drills: $(INSTALLED)  ## play each fault that `agentflow diagnose` knows, and its control, and print what is found in which
+	@$(BIN)/python scripts/drills.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
 	@AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _ENOUGH = 3  # runs of a step before a change, and after it
 _MORE_FAILURES = 0.2  # of all
 _TIMES = 2.0  # slower, or dearer
-_LEAST_MS = 500.0
+_LEAST_MS = 200.0
 _TIMES_COST = 3.0  # of the median of at least `PEERS` peers
 
 # What fails of these is no matter of the prompt; each has a rule of its own.
@@ -93,7 +93,7 @@ def _worse(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
     failed = [len(_own_failures(frame)) / len(frame) for frame in (before, after)]
     if failed[1] - failed[0] >= _MORE_FAILURES:
         yield f"{100 * failed[1]:.0f}% fail, {100 * failed[0]:.0f}% did before"
-    took = [frame["own_ms"].median() for frame in (before, after)]
+    took = [frame[frame["error"].isna()]["own_ms"].median() for frame in (before, after)]
     if took[1] > _TIMES * took[0] and took[1] - took[0] > _LEAST_MS:
         yield f"it takes {took[1]:,.0f} ms, {took[0]:,.0f} ms before"
     cost = [frame["usd"].median() for frame in (before, after)]

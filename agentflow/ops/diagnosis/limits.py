@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agentflow.ops.diagnosis.finding import Finding
-from agentflow.ops.diagnosis.seen import PEERS, Seen
+from agentflow.ops.diagnosis.seen import Seen
 from agentflow.views.format import plural
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ _THROTTLES = "(?i)throttl|TooManyRequests|RequestLimitExceeded|QuotaExceeded"
 _WASTED_SHARE = 0.75  # of the reserved output tokens
 _QUEUED_SHARE = 0.5  # of the latency: a call that waits as long is held up by the quota
 _QUEUED_MS = 50.0
-_RESERVED_TOKENS = 2000  # a call: as many, nearly all of them unused, are a likely reason for throttling
+_RESERVED_TOKENS = 2000  # a call: as many, nearly all of them unused, are worth a word before calls wait
 _UNUSED_SHARE = 0.95
+_ENOUGH = 5  # calls of a step, to know how long its answers are
 _SPARE = 1.25  # room above the longest answer that was seen, in the `max_tokens` that is proposed
 _CUT_PERCENT = 5.0  # of a step's answers: fewer are left to the one who reads them
 
@@ -55,26 +56,25 @@ def throttling(seen: Seen) -> Iterator[Finding]:
 
 
 def quota_wasted(seen: Seen) -> Iterator[Finding]:
-    """Find steps that reserve much more output than they use, while calls wait for quota."""
+    """Find steps that reserve much more output than they use: very much, or much while calls wait for quota."""
     calls = seen.new(seen.answered)
     calls = calls[calls["max_tokens"].notna()]
-    throttled_models = set(_throttled(seen.new(seen.attempts))["model_id"].dropna())
+    throttled = set(_throttled(seen.new(seen.attempts))["model_id"].dropna())
     for step, of_step in calls.groupby("step_id", sort=False):
-        if len(of_step) < PEERS:
-            continue
-        reserved, used = of_step["max_tokens"].sum(), of_step["output_tokens"].sum()
-        if used > reserved * (1 - _WASTED_SHARE) or not _is_held_up(of_step, throttled_models):
-            continue
-        proposed = max(50, math.ceil(of_step["output_tokens"].max() * _SPARE / 50) * 50)
-        asked = int(of_step["max_tokens"].max())
-        if proposed >= asked:
+        reserved, used, longest = (
+            of_step["max_tokens"].sum(), of_step["output_tokens"].sum(), of_step["output_tokens"].max()
+        )  # fmt: skip
+        asked, unused = int(of_step["max_tokens"].max()), 1 - used / reserved
+        proposed = max(50, math.ceil(longest * _SPARE / 50) * 50)
+        is_much = asked >= _RESERVED_TOKENS and unused >= _UNUSED_SHARE
+        waits = _waits(of_step, throttled)
+        if len(of_step) < _ENOUGH or proposed >= asked or not (is_much or (waits and unused >= _WASTED_SHARE)):
             continue
         yield seen.found(
-            "quota_wasted", of_step, calls, confidence=0.9,
+            "quota_wasted", of_step, calls, confidence=0.9 if waits or throttled else 0.6,
             summary=f"Step {step} reserves {asked:,} output tokens a call and uses {used / len(of_step):,.0f} on "
-            f"average: {100 * (1 - used / reserved):.0f}% are reserved for nothing, while calls wait for quota.",
-            fix=f"AgentConfig(max_tokens={proposed}) for {step}: the longest answer took "
-            f"{of_step['output_tokens'].max():,.0f} tokens.",
+            f"average: {100 * unused:.0f}% are reserved for nothing{', while calls wait for quota' if waits else ''}.",
+            fix=f"AgentConfig(max_tokens={proposed}) for {step}: the longest answer took {longest:,.0f} tokens.",
             value="queue_ms", unit="ms waited for quota",
             columns=("model", "max_tokens", "output_tokens", "queue_ms"),
         )  # fmt: skip
@@ -103,14 +103,8 @@ def _throttled(attempts: pd.DataFrame) -> pd.DataFrame:
     return attempts[attempts["error"].str.contains(_THROTTLES, na=False)]
 
 
-def _is_held_up(calls: pd.DataFrame, throttled_models: set[str]) -> bool:
-    """Return whether calls wait for a quota of tokens.
-
-    They queue for long. Where they are throttled, which may be by a quota of requests, they have to reserve very much.
-    """
+def _waits(calls: pd.DataFrame, throttled: set[str]) -> bool:
+    """Return whether calls queue for a quota of tokens; what was throttled may queue for one of requests."""
     queued, latency = calls["queue_ms"].median(), calls["execution_time"].median()
-    unused = 1 - calls["output_tokens"].sum() / calls["max_tokens"].sum()
-    is_much = calls["max_tokens"].max() >= _RESERVED_TOKENS and unused >= _UNUSED_SHARE
-    if set(calls["model_id"]) & throttled_models:
-        return bool(is_much)
-    return bool(queued > max(_QUEUED_MS, _QUEUED_SHARE * latency))
+    is_throttled = bool(set(calls["model_id"]) & throttled)
+    return not is_throttled and bool(queued > max(_QUEUED_MS, _QUEUED_SHARE * latency))

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TIMES_MEDIAN = 5.0  # of at least `PEERS` peers
-_LEAST_MS = 1000.0  # a call that takes less is slow for nobody, whatever its peers take
+_LEAST_MS = 300.0  # a call that takes less is slow for nobody, whatever its peers take
 _TIMES_LONGEST = 3.0  # of the steps that have ended: a run that says nothing for longer hangs
 _MEMORY_PERCENT = 90.0  # of the machine's
-HANG_SECONDS = 30.0  # that a run may say nothing, at least: an answer of a slow model takes as long
+HANG_SECONDS = 10.0  # that a run may say nothing, at least: as long as the runbook lets a model take
+_SURELY_SECONDS = 60.0  # as long no answer takes that still comes
 
 
 def high_latency(seen: Seen) -> Iterator[Finding]:
@@ -93,6 +94,7 @@ def hang(seen: Seen) -> Iterator[Finding]:
         return
     bad = stuck if silent.empty else silent
     run_ids = ", ".join(dict.fromkeys(bad["run_id"]))
+    confidence = 0.8
     if silent.empty:
         summary = f"Steps did not end in their time: {stuck.iloc[0]['error']}"
         fix = "Look at what the step waits for; where it needs the time, raise timeout_seconds=600."
@@ -105,6 +107,7 @@ def hang(seen: Seen) -> Iterator[Finding]:
             f"{plural(len(silent), 'run')} without an end, and without a word for {seconds:,.0f} s{where}: {run_ids}."
         )
         is_gone = last["status"] == "gone"
+        confidence = 0.9 if is_gone or seconds > _SURELY_SECONDS else 0.5
         fix = (
             f"Its process is gone: await workflow.resume({last['run_id']!r}) goes on with it."
             if is_gone
@@ -112,7 +115,7 @@ def hang(seen: Seen) -> Iterator[Finding]:
             "it timeout_seconds."
         )
     yield seen.found(
-        "hang", bad, seen.new(seen.records), confidence=0.8, summary=summary, fix=fix, mildest="P1",
+        "hang", bad, seen.new(seen.records), confidence=confidence, summary=summary, fix=fix, mildest="P1",
         columns=("status", "open_step", "error", "execution_time"),
     )  # fmt: skip
 
