@@ -12,7 +12,7 @@ from agentflow.core.places import all_rows
 from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts
 from agentflow.core.step_row import StepRow, StepStatus
-from agentflow.ops.record_fields import Fields, billed_answer, failed_attempt, failure
+from agentflow.ops.record_fields import Fields, billed_answer, failed_attempt, failure, step_fields
 
 _ENDS = {
     StepStatus.OK: ("step", "INFO"),
@@ -41,7 +41,7 @@ def _records(past: PastRun, about: Mapping[str, Any]) -> Iterator[Fields]:
     result = past.result
     yield {"timestamp": result.started_at, "level": "INFO", "event": "run_started"}
     for (path, item), row, inner in all_rows(result):
-        place: Fields = {"step_id": path} if item is None else {"step_id": path, "item": item}
+        place = step_fields(path, item)
         started_at = result.started_at if inner is result else inner.started_at
         yield from (place | record for record in _calls(row, _max_tokens(past.parts, path)))
         if end := _end_of(row, inner, started_at):

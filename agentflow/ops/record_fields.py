@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from agentflow.ops.error_text import error_text, has_safe_words
 
 Fields = dict[str, Any]
 
+_ITEM = re.compile(r"\[(\d+)\]")
 _MEMORY_SECONDS = 1.0  # how long a sample of the memory is used again: taking one reads files of the system
 
 
@@ -77,6 +79,18 @@ def failure(error: BaseException, *, with_content: bool = False, code: str = "")
     fix = cause.fix if isinstance(cause, AgentFlowError) and has_safe_words(cause) else None
     text = error_text(error, with_content=with_content, code=code)
     return known({"error": text, "error_type": type_name_of(cause), "fix": fix or None})
+
+
+def step_fields(path: str, item: int | None) -> Fields:
+    """Return the fields that say which step it is: the same `step_id` for all rows of a job, the row as `item`.
+
+    >>> step_fields("rows[12].classify", None)
+    {'step_id': 'rows.classify', 'item': 12}
+    """
+    if "[" in path:
+        inner = _ITEM.findall(path)
+        path, item = _ITEM.sub("", path), int(inner[-1]) if item is None else item
+    return {"step_id": path} if item is None else {"step_id": path, "item": item}
 
 
 class Memory:

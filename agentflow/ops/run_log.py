@@ -28,7 +28,7 @@ from agentflow.core.events import (
     ToolCalled,
 )
 from agentflow.ops.places import Placed
-from agentflow.ops.record_fields import Memory, billed_answer, failed_attempt, failure
+from agentflow.ops.record_fields import Memory, billed_answer, failed_attempt, failure, step_fields
 from agentflow.utils.env import setting
 from agentflow.utils.logging import KNOWN_FIELDS
 
@@ -172,15 +172,15 @@ class RunLog:
 
 
 def _run_fields(place: Placed) -> dict[str, Any]:
-    return {"step_id": place.prefix.rstrip(".")} if place.prefix else {}
+    return step_fields(place.prefix.rstrip("."), None) if place.prefix else {}
 
 
 def _step(place: Placed, step_id: str, item: int | None) -> tuple[str, dict[str, Any]]:
     """Return how a message names a step, and the fields that do so."""
-    path = place.path(step_id)
-    if item is None:
-        return repr(path), {"step_id": path}
-    return f"{path!r}, item {item},", {"step_id": path, "item": item}
+    fields = step_fields(place.path(step_id), item)
+    if "item" not in fields:
+        return repr(fields["step_id"]), fields
+    return f"{fields['step_id']!r}, item {fields['item']},", fields
 
 
 def _took(place: Placed, event: StepFinished | StepFailed | StepCancelled, fields: dict[str, Any]) -> str:

@@ -9,9 +9,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import agentflow
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.cli import main
 from agentflow.core.errors import AgentFlowError
 from agentflow.ops.deploy_alarms import alarms
@@ -148,3 +150,17 @@ def test_a_run_that_hangs_and_one_that_was_killed_are_found(monkeypatch: pytest.
 def test_the_alarms_that_are_told_of_are_those_that_are_deployed() -> None:
     config = DeploymentConfig(workflows=(Path("workflow.yaml"),), alarms={"cost_usd_per_hour": 10})  # type: ignore[arg-type]
     assert {alarm["AlarmName"] for alarm in alarms(config, "topic")} == set(ALARMS)
+
+
+def test_the_rows_of_a_job_are_looked_at_together(scripted: Endpoint, client: BedrockClient, log: Log) -> None:
+    scripted.follow(text="An answer of some more words than just five of them.")
+    workflow = Workflow(WorkflowConfig(name="cut"))
+    workflow.add_step("ask", SimpleAgent(AgentConfig(name="a", max_tokens=4), client, prompt_template="{text}"))
+    workflow.map(pd.DataFrame({"text": [f"text {number}" for number in range(20)]}), progress=False)
+    Path("log.jsonl").write_text(log.text)
+    for source in ("store", "log.jsonl"):
+        [finding] = agentflow.diagnose(source=source).findings
+        assert finding.cause == "output_cut"
+        assert "20 of 20 answers of rows.ask" in finding.summary
+        assert "max_tokens=8" in finding.fix
+        assert sorted(finding.evidence["item"]) == list(range(20))

@@ -129,13 +129,13 @@ def test_items_and_inner_steps_have_their_place_and_a_failed_row_is_a_failed_run
         ("each", 0, "outer"),
         ("each", 1, "outer"),
         ("each", None, "outer"),
-        ("each[0].divide", None, "inner"),
-        ("each[1].divide", None, "inner"),
+        ("each.divide", 0, "inner"),  # one name for all rows: the queries count by it
+        ("each.divide", 1, "inner"),
     ]
     errors = [record for record in log.records() if record["level"] == "ERROR"]
-    assert [(record["workflow_name"], record.get("step_id")) for record in errors] == [
-        ("inner", "each[1]"),
-        ("outer", None),
+    assert [(record["workflow_name"], record.get("step_id"), record.get("item")) for record in errors] == [
+        ("inner", "each", 1),
+        ("outer", None, None),
     ]
     assert re.match(r"ZeroDivisionError .*\(1 items failed\)", errors[1]["error"])
 
