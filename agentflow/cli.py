@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ _DEPLOYMENT = Path("config/deployment_config.yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
+    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 141 cut."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
     except (AgentFlowError, RuntimeError) as error:
         print(f"agentflow: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as `head`, has enough; nothing is to be written at the end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt as interrupt:
         if text := str(interrupt):
             print(f"agentflow: {text}", file=sys.stderr)

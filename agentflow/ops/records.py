@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LOG_GROUP = "/aws/agentflow/production"  # the runbook's, where AGENTFLOW_LOG_GROUP names none
 BEFORE = timedelta(days=7)  # how far back runs are looked at to know what is usual
 MOST_RUNS = 300  # of the store, the newest; older ones would take long to read and say little
+MOST_RECORDS = 150_000  # likewise: a job has some for each row
 MOST_RUNS_BEFORE = 50
 
 Record = dict[str, Any]
@@ -97,13 +98,15 @@ def _of_store(since: datetime, run_id: str | None) -> Records:
     journal = opened_journal()
     rows = list(journal.runs())
     wanted = _wanted_of_store(rows, since, run_id)
-    notes = [f"only the newest {MOST_RUNS:,} of {len(wanted):,} runs were read"] if len(wanted) > MOST_RUNS else []
     records: list[Record] = []
+    read = 0
     for row in wanted[:MOST_RUNS]:
-        try:
+        if len(records) > MOST_RECORDS:
+            break
+        read += 1
+        with suppress(RunNotFoundError):  # deleted meanwhile
             records += records_of(journal.past_run(row["run_id"]), row)
-        except RunNotFoundError:  # deleted meanwhile
-            continue
+    notes = [f"only {read:,} of {len(wanted):,} runs were read, the newest"] if read < len(wanted) else []
     return Records(as_frame(records), "the store", notes)
 
 
