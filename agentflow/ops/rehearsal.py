@@ -34,8 +34,6 @@ _SAY = re.compile(r"[Ss]ay '([^']*)'")
 _LONG = re.compile(r"great detail|comprehensive|every single")
 _SONNET = {"fault": "latency", "model": "*sonnet*", "delay_ms": MORE_MS_OF_SONNET}
 
-_CONNECTIONS = 24  # so that the examples are there soon
-
 _running = ExitStack()  # for as long as the process
 
 
@@ -54,13 +52,13 @@ def use_backend(backend: str) -> str:
     """
     if backend == "bedrock":
         withdraw("BEDROCK_ENDPOINT_URL")
-        return "Amazon Bedrock: calls are billed"
+        return "Amazon Bedrock answers; calls are billed."
     if backend == "scripted":
         url = stand_in().url
         export("BEDROCK_ENDPOINT_URL", url)
-        return f"a stand-in for Bedrock at {url}: answers and their times are scripted, nothing is billed"
+        return f"A stand-in at {url} answers in the place of Bedrock, by a script; nothing is billed."
     export("BEDROCK_ENDPOINT_URL", backend)
-    return f"{backend}, in the place of Bedrock"
+    return f"{backend} answers in the place of Bedrock."
 
 
 def stand_in() -> LocalBedrock:
@@ -88,14 +86,14 @@ def _answer(request: ChatRequest) -> ScriptedAnswer:
     return ScriptedAnswer(text=text, latency_ms=FIRST_TOKEN_MS + TOKEN_MS * tokens)
 
 
-_TOPICS = ("orders", "returns", "stock", "prices", "support", "the shop", "the app", "payments")
+_TOPICS = ("orders", "returns", "stock", "prices", "support", "payments")
 
 
 async def example_runs() -> str:
-    """Make some runs in a store of their own, which the process then uses, and return what they are, in words.
+    """Make some runs in a store of their own, and return what they are, in words.
 
     They are real runs of two workflows against a stand-in that throttles some requests and refuses one, so that there
-    is something to find.
+    is something to find. From then on the process uses this store and this stand-in.
 
     Raises
     ------
@@ -106,18 +104,19 @@ async def example_runs() -> str:
     bedrock = stand_in()
     bedrock.faults(
         _SONNET,
-        {"fault": "throttled_requests", "every": 12},
-        {"fault": "internal_error", "every": 15},
+        {"fault": "throttled_requests", "every": 9},
+        {"fault": "internal_error", "every": 11},
         {"fault": "model_access_denied", "prompt": "payments", "model": "*sonnet*"},
     )
-    client = BedrockClient("us-east-1", endpoint_url=bedrock.url, max_connections=_CONNECTIONS)
+    export("BEDROCK_ENDPOINT_URL", bedrock.url)
+    client = BedrockClient("us-east-1")
     workflows = _report(client), _question(client)
     handles = [workflow.start(topic=topic) for topic in _TOPICS for workflow in workflows]
     for handle in handles:
         with suppress(WorkflowError):
             await handle
     return (
-        f"{len(handles)} example runs of two workflows, made just now against a stand-in for Bedrock that throttles "
+        f"Example: {len(handles)} runs of two workflows, made just now against a stand-in for Bedrock that throttles "
         "some requests and refuses one. They are in a folder of their own; your store is as it was."
     )
 

@@ -1,6 +1,6 @@
 """The regular tasks of the operation runbook that a program can do, each as a verdict with its figure.
 
-What cannot be found out, for want of credentials or of a network, is `not checked` with the reason, and never an exception.
+What cannot be found out, for want of credentials or of a network, is `not checked` with the reason, never an exception.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agentflow.core.errors import AgentFlowError, message_of
 from agentflow.ops.backup import back_up, restore
 from agentflow.ops.cloudwatch import aws_client
 from agentflow.ops.deploy_config import Thresholds
-from agentflow.ops.usage import success_percent
+from agentflow.ops.usage import ENDED, success_percent
 from agentflow.utils.env import setting
 from agentflow.views.format import plural
 from agentflow.views.verdicts import Verdict
@@ -44,7 +44,9 @@ def success(runs: pd.DataFrame) -> Verdict:
     if math.isnan(percent):
         return Verdict(name, "not checked", "no run has ended", limits=limits)
     fix = "" if percent >= limit else "agentflow diagnose --since 24h"
-    return Verdict(name, "poor" if fix else "ok", f"{percent:.1f}% of {plural(len(runs), 'run')}", fix, limits)
+    ended = int(runs["status"].isin(ENDED).sum())
+    figure = f"{percent:.1f}% of {plural(ended, 'run')} that have ended"
+    return Verdict(name, "poor" if fix else "ok", figure, fix, limits)
 
 
 def alarms() -> Verdict:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentflow.views.verdicts import Verdict, Verdicts, graded
+from agentflow.views.verdicts import Verdict, Verdicts, Word, graded
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from agentflow.core.result import RunResult
 
 ENDED = ("ok", "failed", "budget_exceeded")  # an interrupted run is neither a success nor a failure
 
@@ -17,23 +19,30 @@ ENDED = ("ok", "failed", "budget_exceeded")  # an interrupted run is neither a s
 def success_percent(runs: pd.DataFrame) -> float:
     """Return how many of the runs that have ended did so well, in percent; NaN where none has ended."""
     ended = runs[runs["status"].isin(ENDED)]
-    return float((ended["status"] == "ok").mean() * 100)
+    return _number((ended["status"] == "ok").mean() * 100)
 
 
 def retry_percent(steps: pd.DataFrame) -> float:
     """Return how many of the steps that asked a model asked more than once, in percent; NaN where none asked."""
     asked = steps["attempts"].dropna()
-    return float((asked > 1).mean() * 100)
+    return _number((asked > 1).mean() * 100)
+
+
+def _number(value: Any) -> float:
+    """Return a number of pandas's, NaN where it knows none."""
+    import pandas as pd
+
+    return math.nan if pd.isna(value) else float(value)
 
 
 _TRENDS: Mapping[str, Callable[[pd.DataFrame], float]] = {
     "runs": lambda runs: float(len(runs)),
     "success, %": success_percent,
-    "duration, s (mean)": lambda runs: float(runs["duration_ms"].mean() / 1000),
-    "duration, s (p95)": lambda runs: float(runs["duration_ms"].quantile(0.95) / 1000),
-    "attempts a run": lambda runs: float(runs["attempts"].mean()),
-    "tokens a run": lambda runs: float((runs["input_tokens"] + runs["output_tokens"]).mean()),
-    "list price a run, $": lambda runs: float(runs["bedrock_usd"].mean()),
+    "duration, s (mean)": lambda runs: _number(runs["duration_ms"].mean() / 1000),
+    "duration, s (p95)": lambda runs: _number(runs["duration_ms"].quantile(0.95) / 1000),
+    "attempts a run": lambda runs: _number(runs["attempts"].mean()),
+    "tokens a run": lambda runs: _number((runs["input_tokens"] + runs["output_tokens"]).mean()),
+    "list price a run, $": lambda runs: _number(runs["bedrock_usd"].mean()),
 }
 
 
@@ -64,6 +73,24 @@ def trends(runs: pd.DataFrame, days: float = 7) -> pd.DataFrame:
     return table
 
 
+_WORSE, _MUCH_WORSE = 10.0, 25.0  # percent; a week's figures differ by some percent by chance
+
+
+def worse(table: pd.DataFrame) -> Verdicts:
+    """Return the verdicts on what `trends` found: whether runs take longer or cost more than before."""
+    limits = f"at most {_WORSE:g}% more"
+    verdicts = []
+    for figure in ("duration, s (p95)", "list price a run, $"):
+        before, now, change = (float(table[column][figure]) for column in ("before", "now", "change_percent"))
+        if math.isnan(change):
+            verdicts.append(Verdict(f"Trend: {figure}", "not checked", "no runs to compare with", limits=limits))
+            continue
+        word: Word = "ok" if change <= _WORSE else "acceptable" if change <= _MUCH_WORSE else "poor"
+        fix = "" if word == "ok" else "result.diff(other) of a run before and one now says what was changed"
+        verdicts.append(Verdict(f"Trend: {figure}", word, f"{before:.4g} → {now:.4g} ({change:+.0f}%)", fix, limits))
+    return Verdicts(verdicts)
+
+
 def _figure(name: str, runs: pd.DataFrame) -> float:
     return _TRENDS[name](runs) if len(runs) else float("nan")
 
@@ -73,7 +100,7 @@ def slowest_steps(steps: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    steps : as `agentflow.runs().steps()` returns them.
+    steps : as `agentflow.runs().steps_frame()` returns them.
 
     Returns
     -------
@@ -119,6 +146,32 @@ def _milliseconds(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_timedelta(column.fillna(0.0).astype("float64"), unit="ms")
 
 
+def compared(before: RunResult, after: RunResult) -> pd.DataFrame:
+    """Compare what two runs took.
+
+    Returns
+    -------
+    DataFrame, rows `before, after, change_percent`
+        `duration_s, input_tokens, output_tokens, bedrock_usd` (list price of what was asked; what came from the cache
+        is 0).
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({"before": _took(before), "after": _took(after)}).T
+    table.loc["change_percent"] = ((table.loc["after"] / table.loc["before"] - 1) * 100).round(1)
+    return table
+
+
+def _took(run: RunResult) -> Mapping[str, float]:
+    price = run.bedrock_usd
+    return {
+        "duration_s": round(run.duration_ms / 1000, 3),
+        "input_tokens": run.usage.input_tokens,
+        "output_tokens": run.usage.output_tokens,
+        "bedrock_usd": math.nan if price is None else float(price),
+    }
+
+
 def benchmarks(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdicts:
     """Hold runs against the operation runbook's table of performance benchmarks.
 
@@ -126,17 +179,17 @@ def benchmarks(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdicts:
 
     Parameters
     ----------
-    runs, steps : as `agentflow.runs()` and its `steps()` return them.
+    runs, steps : as `agentflow.runs()` and its `steps_frame()` return them.
     """
     ended = runs[runs["status"] == "ok"]
-    seconds = ended["duration_ms"].astype("float64") / 1000
+    seconds = ended["duration_ms"] / 1000
     simple, complex_ = seconds[ended["steps"] == 1], seconds[ended["steps"] > 1]
-    cost = float(ended["bedrock_usd"].astype("float64").mean() * 1000)
+    cost = _number(ended["bedrock_usd"].mean() * 1000)
     return Verdicts(
         [
             _benchmark("Workflow Success Rate", success_percent(runs), (99, 95), "{:.1f}%", more_is_better=True),
-            _benchmark("Average Latency (Simple)", float(simple.mean()), (2, 5), "{:.2f} s"),
-            _benchmark("Average Latency (Complex)", float(complex_.mean()), (10, 20), "{:.2f} s"),
+            _benchmark("Average Latency (Simple)", _number(simple.mean()), (2, 5), "{:.2f} s"),
+            _benchmark("Average Latency (Complex)", _number(complex_.mean()), (10, 20), "{:.2f} s"),
             _benchmark("Retry Rate", retry_percent(steps), (1, 5), "{:.1f}%"),
             _benchmark("Cost per 1K workflows", cost, (5, 10), "${:.2f}"),
         ]

@@ -96,7 +96,7 @@ class Runs(pd.DataFrame):
         order = [by] if by == "day" else ["cost_usd", "bedrock_usd", "runs"]
         return found.sort_values(order, ascending=False, ignore_index=True, kind="stable")
 
-    def steps(self, *, limit: int = 500) -> pd.DataFrame:
+    def steps_frame(self, *, limit: int = 500) -> pd.DataFrame:
         """Return the steps of the runs, read from the journal.
 
         Parameters
