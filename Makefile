@@ -72,8 +72,10 @@ drills: $(INSTALLED)  ## play each fault that `agentflow diagnose` knows, and it
 	@$(BIN)/python scripts/drills.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
-	@AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR notebooks/*.ipynb
+	@for notebook in notebooks/*.ipynb notebooks/runbook/*.ipynb; do \
+		AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR $$notebook || exit 1; \
+	done
 
 format: $(INSTALLED)  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
