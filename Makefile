@@ -43,8 +43,8 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/lint-imports
 
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest -rfEs -n 2 --dist loadfile tests $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/pytest --nbval-lax -rfEs $(ALONE) notebooks
+	@$(BIN)/pytest -rfEs --nbval-lax -n 2 --dist loadfile tests notebooks $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest -rfEs $(ALONE)
 
 test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
 	@$(BIN)/pytest -m foreign tests/foreign

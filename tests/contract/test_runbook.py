@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, ModelType, SimpleAgent, Workflow, WorkflowConfig
-from agentflow.ops.deploy_queries import QUERIES
+from agentflow.ops.query_texts import QUERIES
 from agentflow.utils.env import setting
 from tests.contract.runbook import BLOCKS, block
 from tests.endpoint import Endpoint
