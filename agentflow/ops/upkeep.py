@@ -134,7 +134,7 @@ def capacity(peak: int, connections: int) -> Verdict:
     fix = "Raise BEDROCK_MAX_CONNECTIONS; `client.quota()` says what the quota has room for." if is_near else ""
     figure = f"{peak:,} of {connections:,} connections"
     limits = f"at most {_PEAK_SHARE:.0%}"
-    return Verdict("Peak of model calls at once", "acceptable" if is_near else "ok", figure, fix, limits)
+    return Verdict("Peak of calls at once", "acceptable" if is_near else "ok", figure, fix, limits)
 
 
 def restore_test(config: Path) -> Verdict:

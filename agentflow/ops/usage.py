@@ -127,23 +127,21 @@ def slowest_steps(steps: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("share_percent", ascending=False).reset_index()
 
 
-def peak_in_flight(steps: pd.DataFrame) -> int:
-    """Return the most steps whose calls were in flight at the same time, over all runs; waits for a turn are none."""
+def peak_in_flight(attempts: pd.DataFrame) -> int:
+    """Return the most requests that were in flight at the same time.
+
+    Parameters
+    ----------
+    attempts : as `agentflow.runs().attempts_frame()` returns them.
+    """
     import pandas as pd
 
-    asked = steps[steps["attempts"].notna() & steps["started_at"].notna() & steps["latency_ms"].notna()]
-    begins = asked["started_at"] + _milliseconds(asked["queue_ms"])
-    ends = asked["started_at"] + _milliseconds(asked["latency_ms"])
+    begins = attempts["started_at"]
+    ends = begins + pd.to_timedelta(attempts["latency_ms"].astype("float64"), unit="ms")
     changes = pd.DataFrame({"at": pd.concat([begins, ends]), "change": [1] * len(begins) + [-1] * len(ends)})
     # An end and a beginning at the same moment are not at the same time: -1 comes first.
     in_flight = changes.sort_values(["at", "change"])["change"].cumsum()
     return int(in_flight.max()) if len(in_flight) else 0
-
-
-def _milliseconds(column: pd.Series[Any]) -> pd.Series[Any]:
-    import pandas as pd
-
-    return pd.to_timedelta(column.fillna(0.0).astype("float64"), unit="ms")
 
 
 def compared(before: RunResult, after: RunResult) -> pd.DataFrame:

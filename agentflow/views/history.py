@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,7 +13,7 @@ from agentflow.core.history import get_run
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow
 from agentflow.views.format import MARKS, NOT_APPLICABLE, count, duration, money, plural, spoken
-from agentflow.views.frames import runs_frame, steps_frame
+from agentflow.views.frames import attempts_frame, runs_frame, steps_frame
 from agentflow.views.html_parts import (
     CELL,
     HEAD,
@@ -113,10 +113,24 @@ class Runs(pd.DataFrame):
         JournalError
             The journal cannot be read.
         """
-        frames = [steps_frame(RunResult(rows={"": StepRow("")})).head(0)]
+        return self._gathered(steps_frame, limit)
+
+    def attempts_frame(self, *, limit: int = 500) -> pd.DataFrame:
+        """Return the requests that the runs sent to models; parameters and errors are those of `steps_frame`.
+
+        Returns
+        -------
+        DataFrame, one row a request
+            `workflow`, and the columns of `RunResult.attempts_frame()`. Runs that were deleted meanwhile are left out.
+        """
+        return self._gathered(attempts_frame, limit)
+
+    def _gathered(self, frame_of: Callable[[RunResult], pd.DataFrame], limit: int) -> pd.DataFrame:
+        """Return a frame of each of the first runs, below each other."""
+        frames = [frame_of(RunResult(rows={"": StepRow("")})).head(0)]
         for run_id, workflow in zip(self["run_id"].head(limit), self["workflow"].head(limit), strict=True):
             try:
-                frame = steps_frame(get_run(run_id))
+                frame = frame_of(get_run(run_id))
             except RunNotFoundError:
                 continue
             frames.append(frame.assign(workflow=workflow))

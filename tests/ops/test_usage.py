@@ -60,24 +60,20 @@ def test_a_week_that_is_slower_is_worse(seconds: float, word: str) -> None:
     assert bool(duration.fix) == (word != "ok")
 
 
-def steps(*begins_and_ends: tuple[float, float], queue_ms: float = 0.0) -> pd.DataFrame:
+def attempts(*begins_and_ends: tuple[float, float]) -> pd.DataFrame:
+    begins = [NOW + timedelta(milliseconds=begin) for begin, _ in begins_and_ends]
     return pd.DataFrame(
         {
-            "started_at": pd.Series(
-                [NOW + timedelta(milliseconds=begin) for begin, _ in begins_and_ends], dtype="datetime64[us, UTC]"
-            ),
+            "started_at": pd.Series(begins, dtype="datetime64[us, UTC]"),
             "latency_ms": [end - begin for begin, end in begins_and_ends],
-            "attempts": 1,
-            "queue_ms": queue_ms,
         }
     )
 
 
-def test_the_most_calls_at_once_are_counted() -> None:
-    assert usage.peak_in_flight(steps()) == 0
-    assert usage.peak_in_flight(steps((0, 10), (5, 15), (9, 12), (20, 30))) == 3
-    assert usage.peak_in_flight(steps((0, 10), (10, 20))) == 1  # one after the other
-    assert usage.peak_in_flight(steps((0, 10), (5, 20), queue_ms=6)) == 1  # the second waits until the first has ended
+def test_the_most_requests_at_once_are_counted() -> None:
+    assert usage.peak_in_flight(attempts()) == 0
+    assert usage.peak_in_flight(attempts((0, 10), (5, 15), (9, 12), (20, 30))) == 3
+    assert usage.peak_in_flight(attempts((0, 10), (10, 20))) == 1  # one after the other
 
 
 def test_runs_are_held_against_the_runbooks_benchmarks() -> None:
@@ -86,7 +82,7 @@ def test_runs_are_held_against_the_runbooks_benchmarks() -> None:
         *[run(1, duration_ms=25_000.0, steps=3, bedrock_usd=0.012), run(1, status="failed"), run(1, status="failed")],
         run(1, status="interrupted"),
     )
-    asked = steps(*[(0, 1)] * 100).assign(attempts=[2, *[1] * 99])
+    asked = pd.DataFrame({"attempts": [2, *[1] * 99, None]})
     found = {verdict.check: (verdict.figure, verdict.verdict) for verdict in usage.benchmarks(runs, asked)}
     assert found == {
         "Workflow Success Rate": ("98.0%", "acceptable"),
@@ -95,7 +91,7 @@ def test_runs_are_held_against_the_runbooks_benchmarks() -> None:
         "Retry Rate": ("1.0%", "acceptable"),
         "Cost per 1K workflows": ("$12.00", "poor"),
     }
-    nothing = usage.benchmarks(frame(), steps())
+    nothing = usage.benchmarks(frame(), asked.head(0))
     assert {verdict.verdict for verdict in nothing} == {"not checked"}
 
 
@@ -118,6 +114,8 @@ def test_steps_are_read_from_the_store_and_the_slowest_comes_first(scripted: End
     assert slowest["runs"].tolist() == [2, 2]
     assert slowest["share_percent"].sum() == pytest.approx(100)
     assert usage.success_percent(runs) == 50
+    assert len(sent := runs.attempts_frame()) == 4
+    assert usage.peak_in_flight(sent) in (1, 2)  # of a run; the runs came one after the other
     assert len(runs.steps_frame(limit=1)) == 2
     assert usage.slowest_steps(runs[runs["workflow"] == "none"].steps_frame()).empty
 
