@@ -43,8 +43,8 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/lint-imports
 
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest -rfEs -n 2 --dist loadfile tests $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/pytest --nbval-lax -rfEs $(ALONE) notebooks
+	@$(BIN)/pytest -rfEs --nbval-lax -n 2 --dist loadfile tests notebooks $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest -rfEs $(ALONE)
 
 test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
 	@$(BIN)/pytest -m foreign tests/foreign
@@ -72,8 +72,10 @@ drills: $(INSTALLED)  ## play each fault that `agentflow diagnose` knows, and it
 	@$(BIN)/python scripts/drills.py
 
 notebooks: model  ## run the notebooks in place, so that their outputs can be read on GitHub
-	@AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR notebooks/*.ipynb
+	@for notebook in notebooks/*.ipynb notebooks/runbook/*.ipynb; do \
+		AGENTFLOW_HOME=$$(mktemp -d) AGENTFLOW_DISPLAY=off $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.extra_arguments=--log-level=ERROR $$notebook || exit 1; \
+	done
 
 format: $(INSTALLED)  ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .

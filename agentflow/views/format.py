@@ -21,7 +21,7 @@ class Mark:
     colour: str
 
 
-# Keys are the words of `StepStatus`, `RunStatus` and of the states of health checks.
+# Keys are the words of `StepStatus` and `RunStatus`, of the states of health checks, and of verdicts.
 MARKS = {
     "ok": Mark("✓", "#1a7f37"),
     "failed": Mark("✗", "#b3261e"),
@@ -36,6 +36,9 @@ MARKS = {
     "warning": Mark("!", "#8a5300"),
     "not configured": Mark("○", "#5f6b7a"),
     "not checked": Mark("?", "#5f6b7a"),
+    "target": Mark("✓", "#1a7f37"),
+    "acceptable": Mark("~", "#8a5300"),
+    "poor": Mark("✗", "#b3261e"),
 }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pandas as pd
 
-from agentflow.core.errors import InputError, nearest
+from agentflow.core.errors import InputError, RunNotFoundError, nearest
+from agentflow.core.history import get_run
+from agentflow.core.result import RunResult
+from agentflow.core.step_row import StepRow
 from agentflow.views.format import MARKS, NOT_APPLICABLE, count, duration, money, plural, spoken
-from agentflow.views.frames import runs_frame
+from agentflow.views.frames import attempts_frame, runs_frame, steps_frame
 from agentflow.views.html_parts import (
     CELL,
     HEAD,
@@ -92,6 +95,48 @@ class Runs(pd.DataFrame):
         found = rows.groupby(by, sort=True, as_index=False).sum()
         order = [by] if by == "day" else ["cost_usd", "bedrock_usd", "runs"]
         return found.sort_values(order, ascending=False, ignore_index=True, kind="stable")
+
+    def steps_frame(self, *, limit: int = 500) -> pd.DataFrame:
+        """Return the steps of the runs, read from the journal.
+
+        Parameters
+        ----------
+        limit : of the first so many runs, which are the newest: each takes some milliseconds to read.
+
+        Returns
+        -------
+        DataFrame, one row a step
+            `workflow`, and the columns of `RunResult.to_frame()`. Runs that were deleted meanwhile are left out.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+        return self._gathered(steps_frame, limit)
+
+    def attempts_frame(self, *, limit: int = 500) -> pd.DataFrame:
+        """Return the requests that the runs sent to models; parameters and errors are those of `steps_frame`.
+
+        Returns
+        -------
+        DataFrame, one row a request
+            `workflow`, and the columns of `RunResult.attempts_frame()`. Runs that were deleted meanwhile are left out.
+        """
+        return self._gathered(attempts_frame, limit)
+
+    def _gathered(self, frame_of: Callable[[RunResult], pd.DataFrame], limit: int) -> pd.DataFrame:
+        """Return a frame of each of the first runs, below each other."""
+        frames = [frame_of(RunResult(rows={"": StepRow("")})).head(0)]
+        for run_id, workflow in zip(self["run_id"].head(limit), self["workflow"].head(limit), strict=True):
+            try:
+                frame = frame_of(get_run(run_id))
+            except RunNotFoundError:
+                continue
+            frames.append(frame.assign(workflow=workflow))
+        found = pd.concat(frames, ignore_index=True)
+        found.insert(1, "workflow", found.pop("workflow").astype("string") if "workflow" in found else "")
+        return found
 
     def plot_cost(self, by: By = "day", *, ax: Axes | None = None) -> Axes:
         """Draw what runs cost by day or by workflow, and return the Axes.

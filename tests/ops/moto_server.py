@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,10 +22,13 @@ def aws() -> Iterator[Client]:
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
+    reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset).close()  # all servers of a process have the same account
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 
     def client(service: str) -> Any:
         return boto3.client(service, region_name=REGION, endpoint_url=f"http://{host}:{port}", **keys)
 
     yield client
+    urllib.request.urlopen(reset).close()
     server.stop()

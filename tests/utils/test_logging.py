@@ -14,6 +14,7 @@ import pytest
 from agentflow import Workflow, WorkflowConfig, WorkflowError
 from agentflow.core.readers import wait_for_readers
 from agentflow.utils.logging import setup_logger
+from tests.contract.runbook import block
 from tests.endpoint import Endpoint
 from tests.notebook.kernel import running_kernel
 from tests.utils.test_redaction import KEYS, logs_of
@@ -35,16 +36,7 @@ logger = setup_logger(__name__)
 logger.info("mine")
 """
 
-DEBUG = """
-import sys
-import logging
-from agentflow.utils.logging import setup_logger
-
-# Set to DEBUG level
-logging.basicConfig(level=logging.DEBUG)
-
-# All operations will be logged in detail
-"""
+DEBUG = "import sys\n" + block("# Set to DEBUG level")
 
 
 def test_a_machine_reads_json_lines(scripted: Endpoint) -> None:
