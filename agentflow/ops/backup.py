@@ -5,43 +5,19 @@ It can be unpacked by `tar -xzf` too. Hidden files, such as `.env`, are left out
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import json
 import os
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, NoReturn
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from agentflow import __version__
 from agentflow.core.definition.yaml_text import load_source
 from agentflow.core.errors import DefinitionError, InputError
-from agentflow.models.s3 import is_s3, place_on_s3, s3_client, s3_errors_of
+from agentflow.models.s3 import is_s3
+from agentflow.ops.archive import MOST_BYTES, damaged, fetched, packed, unpacked, write_file, write_new
 from agentflow.ops.deploy_config import read_deployment
-
-MANIFEST = "agentflow-backup.json"
-MOST_BYTES = 100_000_000  # of all files: configuration is small, and an archive that says otherwise is none of ours
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: int
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    format: Literal[1]
-    created: str
-    agentflow: str
-    files: Mapping[str, _Entry]
 
 
 @dataclass(frozen=True)
@@ -110,13 +86,13 @@ def back_up(to: str, config: Path, workflows: Sequence[Path] = ()) -> Backup:
     contents = {file.relative_to(root).as_posix(): _read(file) for file in files}
     if (size := sum(map(len, contents.values()))) > MOST_BYTES:
         raise InputError(f"The files have {size:,} bytes; a backup takes {MOST_BYTES:,}.", fix="Keep data elsewhere.")
-    archive = _packed(contents, now)
+    archive = packed(contents, now)
     place = _named(to, now)
     if not is_s3(place) and Path(place).resolve().is_relative_to(config.parent.resolve()):
         raise InputError(f"{place} would be a part of the next backup.", fix=f"Put it outside of {config.parent}.")
-    _write(place, archive)
-    if _unpacked(again := _fetched(place), place) != contents:
-        _damaged(place, "it is not what was written")
+    write_new(place, archive)
+    if unpacked(again := fetched(place), place) != contents:
+        damaged(place, "it is not what was written")
     return Backup(place, tuple(contents), tuple(left_out), hashlib.sha256(again).hexdigest())
 
 
@@ -133,7 +109,7 @@ def restore(source: str, into: Path) -> Restored:
     InputError
         The backup is damaged or none of ours, or a file cannot be written.
     """
-    contents = _unpacked(_fetched(source), source)
+    contents = unpacked(fetched(source), source)
     folder = into.resolve()
     targets = {name: folder / name for name in contents}
     for name, target in targets.items():
@@ -149,11 +125,11 @@ def restore(source: str, into: Path) -> Restored:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 old = _free_name(target)
-                _write_file(old, target.read_bytes())
+                write_file(old, target.read_bytes())
                 replaced[name] = old.relative_to(folder).as_posix()
             else:
                 new.append(name)
-            _write_file(target, contents[name])
+            write_file(target, contents[name])
     except OSError as error:
         raise InputError(f"{error.filename} cannot be written: {error.strerror}.", fix="Then restore again.") from error
     return Restored(into, tuple(new), tuple(same), replaced)
@@ -209,118 +185,6 @@ def _named(to: str, now: datetime) -> str:
         is_bucket = "/" not in to.removeprefix("s3://")
         return f"{to.rstrip('/')}/{name}" if to.endswith("/") or is_bucket else to
     return str(Path(to) / name) if Path(to).is_dir() or to.endswith("/") else to
-
-
-def _packed(contents: Mapping[str, bytes], now: datetime) -> bytes:
-    entries = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        for name, content in contents.items()
-    }
-    created = now.isoformat(timespec="seconds")
-    manifest = {"format": 1, "created": created, "agentflow": __version__, "files": entries}
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        for name, content in {MANIFEST: json.dumps(manifest, indent=1).encode(), **contents}.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mtime, member.mode = len(content), int(now.timestamp()), 0o644
-            tar.addfile(member, io.BytesIO(content))
-    return archive.getvalue()
-
-
-def _unpacked(archive: bytes, place: str) -> dict[str, bytes]:
-    """Return the files of an archive by their names, after all checks. Nothing in it is trusted."""
-    contents: dict[str, bytes] = {}
-    try:
-        with gzip.open(io.BytesIO(archive)) as packed:
-            plain = packed.read(2 * MOST_BYTES)
-        if len(plain) == 2 * MOST_BYTES:
-            _damaged(place, "it is larger than any backup")
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
-            for member in tar:
-                if not member.isreg() or member.issparse() or not _stays_inside(member.name) or member.name in contents:
-                    _damaged(place, f"it has {member.name!r}, which is no plain file inside of it")
-                content = tar.extractfile(member)
-                contents[member.name] = content.read() if content else b""
-    except (tarfile.TarError, EOFError, zlib.error, OSError, OverflowError, ValueError) as error:
-        _damaged(place, f"it cannot be unpacked ({error})", error)
-    if (text := contents.pop(MANIFEST, None)) is None:
-        _damaged(place, f"it has no {MANIFEST}, which each backup of AgentFlow has")
-    try:
-        manifest = _Manifest.model_validate_json(text)
-    except ValidationError as error:
-        _damaged(place, f"its {MANIFEST} cannot be read", error)
-    if odd := sorted(contents.keys() ^ manifest.files.keys()):
-        _damaged(place, f"its {MANIFEST} and what is in it differ: {', '.join(odd)}")
-    for name, entry in manifest.files.items():
-        if hashlib.sha256(contents[name]).hexdigest() != entry.sha256:
-            _damaged(place, f"{name} is not what its checksum says")
-    return contents
-
-
-def _damaged(place: str, why: str, cause: Exception | None = None) -> NoReturn:
-    raise InputError(f"{place} is no backup that can be used: {why}.", fix="Take another one.") from cause
-
-
-def _stays_inside(name: str) -> bool:
-    """Return whether a name leads to a place inside the folder that it is restored into, on any system."""
-    path = PurePosixPath(name)
-    is_plain = not path.is_absolute() and ".." not in path.parts and str(path) == name
-    return is_plain and name.isprintable() and not any(character in name for character in "\\:")
-
-
-def _fetched(place: str) -> bytes:
-    """Return the bytes of a file, or of an object on S3."""
-    if is_s3(place):
-        bucket, key = place_on_s3(place)
-        with s3_errors_of(place):
-            body = s3_client().get_object(Bucket=bucket, Key=key)["Body"]
-            data: bytes = body.read(MOST_BYTES + 1)
-    else:
-        try:
-            with Path(place).open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"{place} cannot be read: {error.strerror}.", fix="Check the path.") from error
-    if len(data) > MOST_BYTES:
-        _damaged(place, "it is larger than any backup")
-    return data
-
-
-def _write(place: str, archive: bytes) -> None:
-    """Write an archive to a place that has none yet: an older backup is never overwritten."""
-    if is_s3(place):
-        from botocore.exceptions import ClientError
-
-        bucket, key = place_on_s3(place)
-        with s3_errors_of(place):
-            try:
-                s3_client().put_object(
-                    Bucket=bucket, Key=key, Body=archive, IfNoneMatch="*", ChecksumAlgorithm="SHA256"
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "PreconditionFailed":
-                    raise _exists(place) from error
-                raise
-        return
-    path = Path(place)
-    if path.exists():
-        raise _exists(place)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_file(path, archive)
-    except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror}.", fix="Give another path.") from error
-
-
-def _exists(place: str) -> InputError:
-    return InputError(f"{place} is there already, and backups are never overwritten.", fix="Give another name.")
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    """Write a file that is there in full, or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _free_name(path: Path) -> Path:

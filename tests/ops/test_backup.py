@@ -15,7 +15,8 @@ import pytest
 
 from agentflow.cli import main
 from agentflow.core.errors import InputError
-from agentflow.ops.backup import MANIFEST, back_up, restore
+from agentflow.ops.archive import MANIFEST
+from agentflow.ops.backup import back_up, restore
 from tests.ops.moto_server import REGION, Client, aws
 
 __all__ = ["aws"]  # a fixture
@@ -119,7 +120,7 @@ def test_a_backup_goes_to_s3_and_comes_back(
     damaged[len(damaged) // 2] ^= 1
     s3.put_object(Bucket="backups", Key="damaged.tar.gz", Body=bytes(damaged))
     assert main(["restore", "s3://backups/damaged.tar.gz", "--into", str(tmp_path / "none")]) == 1
-    assert "s3://backups/damaged.tar.gz is no backup that can be used" in capsys.readouterr().err
+    assert "s3://backups/damaged.tar.gz is no archive that can be used" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
     for place in ("s3://backups/absent.tar.gz", "s3://no-such-bucket/x.tar.gz"):
         assert main(["restore", place, "--into", str(tmp_path / "none")]) == 1
@@ -153,7 +154,7 @@ def test_no_damage_passes(project: Path, tmp_path: Path) -> None:
 def test_a_file_that_ends_early_is_refused(length: int, project: Path, tmp_path: Path) -> None:
     back_up("../saved.tar.gz", Path("config/deployment_config.yaml"))
     (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "saved.tar.gz").read_bytes()[:length])
-    with pytest.raises(InputError, match=r"cut\.tar\.gz is no backup that can be used"):
+    with pytest.raises(InputError, match=r"cut\.tar\.gz is no archive that can be used"):
         restore(str(tmp_path / "cut.tar.gz"), tmp_path / "out")
 
 
@@ -189,9 +190,9 @@ def test_links_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "link.tar.gz").write_bytes(packed.getvalue())
     with pytest.raises(InputError, match="'config', which is no plain file"):
         restore(str(tmp_path / "link.tar.gz"), tmp_path / "out")
-    monkeypatch.setattr("agentflow.ops.backup.MOST_BYTES", 100_000)
+    monkeypatch.setattr("agentflow.ops.archive.MOST_BYTES", 100_000)
     (tmp_path / "bomb.tar.gz").write_bytes(gzip.compress(bytes(10_000_000)))
-    with pytest.raises(InputError, match="larger than any backup"):
+    with pytest.raises(InputError, match="larger than any archive"):
         restore(str(tmp_path / "bomb.tar.gz"), tmp_path / "out")
 
 
@@ -202,7 +203,7 @@ def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path) -> None:
     sparse.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40)}  # zeros that no byte stands for
     for header in (huge.tobuf(tarfile.GNU_FORMAT), sparse.tobuf(tarfile.PAX_FORMAT)):
         (tmp_path / "lies.tar.gz").write_bytes(gzip.compress(header + bytes(1024)))
-        with pytest.raises(InputError, match="is no backup that can be used"):
+        with pytest.raises(InputError, match="is no archive that can be used"):
             restore(str(tmp_path / "lies.tar.gz"), tmp_path / "out")
 
 
@@ -219,13 +220,13 @@ def test_a_link_in_the_folder_leads_nowhere(project: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["backup", "../twice.tar.gz"], "is there already, and backups are never overwritten"),
+        (["backup", "../twice.tar.gz"], "is there already, and archives are never overwritten"),
         (["backup", "config/x.tar.gz"], "would be a part of the next backup"),
         (["backup", "../x.tar.gz", "--config", "nowhere/deployment_config.yaml"], "There is nothing to save in"),
         (["backup", "../x.tar.gz", "--workflow", "absent.yaml"], "absent.yaml cannot be read"),
         (["restore", "../absent.tar.gz"], "../absent.tar.gz cannot be read: No such file"),
         (["restore", "config"], "config cannot be read: Is a directory"),
-        (["restore", "flows/outer.yaml"], "is no backup that can be used"),
+        (["restore", "flows/outer.yaml"], "is no archive that can be used"),
         (["restore", "s3://"], "is no place on S3"),
     ],
 )
