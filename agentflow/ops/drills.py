@@ -6,26 +6,34 @@ Each has a healthy control: the same workflow where nothing goes wrong, in which
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.core.agent import SimpleAgent
 from agentflow.core.config import AgentConfig, WorkflowConfig
 from agentflow.core.errors import InputError, WorkflowError, nearest
+from agentflow.core.journal import opened_journal
 from agentflow.core.surroundings import untold
 from agentflow.core.workflow import Workflow
 from agentflow.local.handle import LocalBedrock
+from agentflow.local.in_process import serving
 from agentflow.local.launch import EndpointProcess
+from agentflow.local.script import Script
 from agentflow.models.bedrock_client import BedrockClient
 from agentflow.models.limiting.quotas import Quota
+from agentflow.models.served import served_models
 from agentflow.ops.diagnosis.finding import CAUSES, Cause
+from agentflow.utils.env import export
 
 _USUAL = 12  # runs: enough peers for a median
 _LONG_TEXT = "It was a long day at the office, and there is much to say about it. " * 100
 
 Run = Callable[["Stage"], None]
+
+_running = ExitStack()  # for as long as the process
 
 
 @dataclass
@@ -107,6 +115,36 @@ def rehearse(cause: str, endpoint: LocalBedrock | None = None, *, healthy: bool 
         drill.play(stage)
         stand_in.faults()
     return tuple(stage.run_ids)
+
+
+def rehearse_where_empty(cause: str, source: str = "store", run_id: str = "") -> str:
+    """Play a drill where there is nothing else to look at, and say so in words; empty where it was not played.
+
+    Its control comes first, then the fault, in a store of their own, which the process then uses; so it does with the
+    drill's endpoint.
+
+    Parameters
+    ----------
+    cause : one of those that `diagnose` knows; empty for none.
+    source, run_id : what is looked at: a drill is played for a store without runs, of which no run is asked for.
+
+    Raises
+    ------
+    InputError
+        There is no such drill.
+    LocalEndpointError
+        A package of the extra `local` is not installed, or no port is free.
+    """
+    if not cause or source != "store" or run_id not in ("", "last") or opened_journal().runs():
+        return ""
+    export("AGENTFLOW_HOME", tempfile.mkdtemp(prefix="agentflow-drill-"))
+    endpoint = _running.enter_context(serving(Script(), served_models()))
+    export("BEDROCK_ENDPOINT_URL", endpoint.url)
+    runs = len(rehearse(cause, endpoint, healthy=True) + rehearse(cause, endpoint))
+    return (
+        f"DRILL {cause}: the store has no runs, so {runs} were made just now on this machine, the first half of them "
+        f"healthy. {DRILLS[cause].what} They are in a folder of their own; no call went to AWS."  # type: ignore[index]
+    )
 
 
 @contextmanager

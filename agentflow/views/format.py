@@ -39,6 +39,8 @@ MARKS = {
     "target": Mark("✓", "#1a7f37"),
     "acceptable": Mark("~", "#8a5300"),
     "poor": Mark("✗", "#b3261e"),
+    "found": Mark("✗", "#b3261e"),
+    "not found": Mark("✓", "#1a7f37"),
 }
 
 

@@ -66,6 +66,7 @@ class Diagnosis:
     runs, failed : how many runs ended in the window, and how many of them failed; the rows of jobs count as runs.
     unexplained : errors of failed steps that no finding is about, each with how often it came.
     notes : what could not be read, and how the alarm stands.
+    seen : the records that were looked at.
     """
 
     findings: tuple[Finding, ...]
@@ -75,6 +76,7 @@ class Diagnosis:
     failed: int
     unexplained: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    seen: Seen | None = field(default=None, compare=False)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a finding: `severity, cause, confidence, first_bad_minute, runs, summary, fix`."""
@@ -167,6 +169,7 @@ def diagnose(
         int((ended["status"] == "failed").sum()),
         _unexplained(seen, findings),
         tuple(notes),
+        seen,
     )
 
 
