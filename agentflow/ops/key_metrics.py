@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from agentflow.ops.alarm_states import figure, is_over, limit_text, written
 from agentflow.ops.diagnosis.seen import Seen
 from agentflow.views.verdicts import Verdict, Verdicts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The runbook's tables, with the alarm that each row is watched by; tokens are watched by no alarm.
 _TABLES: Mapping[str, Mapping[str, str]] = {
@@ -57,3 +61,15 @@ def _tokens(name: str, seen: Seen) -> Verdict:
     read, made = calls["input_tokens"].sum(), calls["output_tokens"].sum()
     usd = calls["bedrock_usd"].fillna(calls["cost_usd"]).sum()
     return Verdict(name, "ok", f"{read:,.0f} in, {made:,.0f} out: ${usd:,.6f} at list price", limits=limits)
+
+
+def dashboard(seen: Seen) -> Figure:
+    """Draw the dashboard's graphs from the records of the window."""
+    from agentflow.views.dashboard import dashboard_figure
+
+    limits = {
+        "duration": seen.limits.high_latency_ms,
+        "latency": seen.limits.bedrock_latency_seconds * 1000,
+        "step": seen.limits.agent_execution_seconds * 1000,
+    }
+    return dashboard_figure(seen.new(seen.records), limits)
