@@ -24,7 +24,7 @@ _LIMIT: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": "--"}
 _BINS = 30
 _MOST_STEPS = 8
 _LABEL = 26  # characters
-_LEAST_DAYS = 10 / 86_400  # of the axes of time: what happened within a second is one column
+_LEAST_DAYS = 4 / 86_400  # of the axes of time: what happened within a second is one column
 _MINUTES, _DAYS = 20 / 1440, 2.0  # days of records from which on seconds, and then hours, say nothing
 
 
@@ -70,7 +70,8 @@ def _extent(records: pd.DataFrame) -> tuple[float, float]:
     """Return the beginning and the end of all axes of time, in matplotlib's days."""
     if records.empty:
         return 0.0, 1.0
-    begin, end = (float(date2num(moment)) for moment in (records["timestamp"].min(), records["timestamp"].max()))
+    moments = [records["timestamp"].min(), records["timestamp"].max()]
+    begin, end = map(float, date2num(moments))  # type: ignore[no-untyped-call]
     room = max((_LEAST_DAYS - (end - begin)) / 2, 0.03 * (end - begin))
     return begin - room, end + room
 
@@ -93,7 +94,7 @@ def _errors(ax: Axes, attempts: pd.DataFrame) -> None:
 
 def _stacked(ax: Axes, parts: Mapping[str, tuple[pd.DataFrame, str]], unit: str) -> None:
     there = {name: part for name, part in parts.items() if len(part[0])}
-    times: Any = [date2num(rows["timestamp"]) for rows, _ in there.values()]
+    times: Any = [date2num(rows["timestamp"]) for rows, _ in there.values()]  # type: ignore[no-untyped-call]
     labels = [f"{name} ({len(rows):,})" for name, (rows, _) in there.items()]
     colours = [colour for _, colour in there.values()]
     ax.hist(times, bins=_BINS, range=ax.get_xlim(), stacked=True, color=colours, label=labels)

@@ -17,7 +17,7 @@ from agentflow.core.journal import opened_journal
 from agentflow.core.run_filter import moment
 from agentflow.ops.deploy_config import Thresholds
 from agentflow.ops.diagnosis.alarms import ALARMS, alarm_sentence
-from agentflow.ops.diagnosis.changes import cost_anomaly, regression
+from agentflow.ops.diagnosis.changes import Differ, cost_anomaly, regression
 from agentflow.ops.diagnosis.finding import Finding
 from agentflow.ops.diagnosis.limits import output_cut, quota_wasted, throttling
 from agentflow.ops.diagnosis.refusals import (
@@ -156,15 +156,28 @@ def diagnose(
         notes.append("no run has left a record in this time")
     if name:
         notes.append(alarm_sentence(name, seen))
-    differ = _difference if source == "store" else None
+    window = f"run {run_id}" if run_id else f"since {begin:%Y-%m-%d %H:%M} UTC"
+    return examined(seen, window, read.source, notes, _difference if source == "store" else None)
+
+
+def examined(
+    seen: Seen, window: str, source: str, notes: Iterable[str] = (), differ: Differ | None = None
+) -> Diagnosis:
+    """Return what the rules find in records.
+
+    Parameters
+    ----------
+    window, source, notes : as the diagnosis has them.
+    differ : as for `regression`.
+    """
     rules: tuple[Rule, ...] = (*RULES, partial(regression, differ=differ))
     findings = _without_effects([finding for rule in rules for finding in rule(seen)])
     findings.sort(key=lambda finding: (finding.severity, -finding.confidence))
     ended = seen.new(seen.ended)
     return Diagnosis(
         tuple(findings),
-        f"run {run_id}" if run_id else f"since {begin:%Y-%m-%d %H:%M} UTC",
-        read.source,
+        window,
+        source,
         len(ended),
         int((ended["status"] == "failed").sum()),
         _unexplained(seen, findings),

@@ -18,10 +18,10 @@ PLACE = ["run_id", "step_id", "item"]
 PEERS = 10  # as many make a median that one of them can be held against
 
 # The runbook's table of severities, in percent of the runs: above the first P1, from the second on P2, else P3.
-_SERIOUS, _ELEVATED = 20.0, 5.0
-_OUTAGE_RUNS = 3  # as many runs that have all failed are a complete outage
+SERIOUS, ELEVATED = 20.0, 5.0
+OUTAGE_RUNS = 3  # as many runs that have all failed are a complete outage
 
-_FAILED = frozenset({"failed", "budget_exceeded"})
+FAILED = frozenset({"failed", "budget_exceeded"})
 
 
 @dataclass
@@ -72,13 +72,13 @@ class Seen:
         mildest : what it is where no run failed.
         """
         ended = self.new(self.ended)
-        affected = ended["run_id"].isin(list(run_ids)) & ended["status"].isin(_FAILED)
+        affected = ended["run_id"].isin(list(run_ids)) & ended["status"].isin(FAILED)
         if ended.empty or not affected.any():
             return mildest
         share = 100 * affected.sum() / len(ended)
-        if share == 100 and len(ended) >= _OUTAGE_RUNS:
+        if share == 100 and len(ended) >= OUTAGE_RUNS:
             return "P0"
-        worst: Severity = "P1" if share > _SERIOUS else "P2" if share >= _ELEVATED else "P3"
+        worst: Severity = "P1" if share > SERIOUS else "P2" if share >= ELEVATED else "P3"
         return min(worst, mildest)
 
     def found(
