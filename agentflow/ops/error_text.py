@@ -58,7 +58,15 @@ def error_text(error: BaseException, *, with_content: bool = False, code: str = 
 
 def has_safe_words(error: BaseException) -> bool:
     """Return whether the words of an error can quote no prompt and no answer."""
-    kind = getattr(errors, error.type_name, None) if isinstance(error, PastError) else type(error)
+    return is_safe_kind(error.type_name) if isinstance(error, PastError) else _is_safe(type(error))
+
+
+def is_safe_kind(name: str) -> bool:
+    """Return whether the words of errors of a class of ours, by its name, can quote no prompt and no answer."""
+    return _is_safe(getattr(errors, name, None))
+
+
+def _is_safe(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, _SAFE) and not issubclass(kind, OutputFormatError)
 
 

@@ -1,0 +1,1 @@
+"""An incident: how severe it is, what happened when, what to tell others, and the evidence of it."""
