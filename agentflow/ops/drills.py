@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ _LONG_TEXT = "It was a long day at the office, and there is much to say about it
 
 Run = Callable[["Stage"], None]
 
+_WIDE = 95  # of what a notebook prints
 _running = ExitStack()  # for as long as the process
 
 
@@ -141,10 +143,11 @@ def rehearse_where_empty(cause: str, source: str = "store", run_id: str = "") ->
     endpoint = _running.enter_context(serving(Script(), served_models()))
     export("BEDROCK_ENDPOINT_URL", endpoint.url)
     runs = len(rehearse(cause, endpoint, healthy=True) + rehearse(cause, endpoint))
-    return (
+    told = (
         f"DRILL {cause}: the store has no runs, so {runs} were made just now on this machine, the first half of them "
         f"healthy. {DRILLS[cause].what} They are in a folder of their own; no call went to AWS."  # type: ignore[index]
     )
+    return textwrap.fill(told, _WIDE)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from agentflow.ops.diagnosis.diagnose import Diagnosis
-from agentflow.ops.diagnosis.finding import CAUSES, Cause, Finding
+from agentflow.ops.diagnosis.finding import CAUSES, Cause
 from agentflow.ops.diagnosis.seen import Seen
 from agentflow.ops.diagnosis.times import HANG_SECONDS
 from agentflow.views.format import plural
@@ -38,14 +38,10 @@ def _verdict(found: Diagnosis, cause: Cause) -> Verdict:
     seen = found.seen
     if of_cause := [finding for finding in found.findings if finding.cause == cause]:
         told = " ".join(f"{each.severity}: {each.summary}" for each in of_cause)
-        return Verdict(name, "found", told, _first_fix(of_cause), limits)
+        return Verdict(name, "found", told, limits=limits)
     if seen is None or not seen.records["is_new"].any():
         return Verdict(name, "not checked", "no records in this time", limits=limits)
     return Verdict(name, "not found", measure(seen), limits=limits)
-
-
-def _first_fix(findings: list[Finding]) -> str:
-    return findings[0].fix
 
 
 def _refused(what: str) -> Callable[[Seen], str]:

@@ -33,6 +33,7 @@ _SECRETS = (
         rf"\1{REDACTED}",
     ),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"((?:/home|/Users|\\Users)[/\\])[^/\\\s]+"), r"\1[user]"),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "[email]"),
 )
 _KIND = re.compile(r"[\w.]+(?: \(raised at [\w.<>-]+:\d+\))?(?: \([\d,]+ items failed\))?")  # of an error, no words
@@ -57,6 +58,8 @@ def shareable_records(records: pd.DataFrame) -> pd.DataFrame:
     shown = records.copy()
     for name in _CONTENT:
         shown[name] = None
+    named = shown["error_type"].astype("string").str.fullmatch(r"[\w.]+", na=False)
+    shown["error_type"] = shown["error_type"].where(named, None)
     said = shown["error"].notna()
     kinds = shown.loc[said, "error_type"]
     shown.loc[said, "error"] = [

@@ -59,7 +59,7 @@ def classified(found: Diagnosis, by_hand: str = "") -> Classified:
     """
     if by_hand and by_hand not in get_args(Severity):
         raise InputError(f"severity={by_hand!r} is none.", fix="Give P0, P1, P2 or P3, or nothing.")
-    rated = [] if found.seen is None else list(_criteria(found, found.seen))
+    rated = [] if found.seen is None else sorted(_criteria(found, found.seen), key=lambda pair: pair[0])
     met = [(level, verdict) for level, verdict in rated if verdict.verdict == "found"]
     by_table: tuple[Severity, str] = ("P3", "no criterion of a higher level is met")
     reasons = [(level, f"{verdict.check.partition(' · ')[2]}: {verdict.figure}") for level, verdict in met]

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 _LONGEST, _LONGEST_ERROR = 400, 160  # characters
 _MOST_CHANGES = 20
+_KINDS = ("change", "cause", "run", "alarm", "note")  # in the order of those of the same moment
+_FIRST_FAILED = "first failed run:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened.
 
     Attributes
     ----------
     at : when, in UTC.
-    kind : `run`, `change`, `cause`, `alarm` or `note`.
+    kind : `change`, `cause`, `run`, `alarm` or `note`.
     what : in a sentence.
     """
 
@@ -45,7 +47,7 @@ class Timeline(tuple[Event, ...]):
 
     def __new__(cls, events: Iterable[Event]) -> Self:
         """Take the events in any order."""
-        return super().__new__(cls, sorted(events))
+        return super().__new__(cls, sorted(events, key=lambda each: (each.at, _KINDS.index(each.kind))))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an event: `at` (UTC), `kind`, `what`."""
@@ -98,8 +100,8 @@ def events_of(found: Diagnosis, *, with_alarms_of_cloudwatch: bool = False) -> l
     events = [*_runs(seen), *_changes(seen), *_causes(found)]
     if with_alarms_of_cloudwatch:
         return [*events, *_alarm_history(seen)]
-    first_bad = min((each.at for each in events if each.kind == "cause"), default=None)
-    return [*events, *_alarms(seen, first_bad)]
+    bad = [each.at for each in events if each.kind == "cause" or each.what.startswith(_FIRST_FAILED)]
+    return [*events, *_alarms(seen, min(bad, default=None))]
 
 
 def _runs(seen: Seen) -> Iterator[Event]:
@@ -118,7 +120,7 @@ def _runs(seen: Seen) -> Iterator[Event]:
     if len(before):
         yield Event(_at(before.iloc[-1]), "run", f"last good run before: {before.iloc[-1]['run_id']}")
     why = one_line(str(first["error"] or first["status"]), _LONGEST_ERROR)
-    yield Event(_at(first), "run", f"first failed run: {first['run_id']}: {why}")
+    yield Event(_at(first), "run", f"{_FIRST_FAILED} {first['run_id']}: {why}")
     if len(bad) > 1:
         yield Event(_at(last), "run", f"last failed run so far: {last['run_id']}, of {len(bad):,}")
     if len(after):
