@@ -141,7 +141,7 @@ def _changes(seen: Seen) -> Iterator[Event]:
             )
             for _, row in changed[changed["is_new"]].iterrows()
         ]
-    yield from sorted(changes)[-_MOST_CHANGES:]
+    yield from sorted(changes, key=lambda each: each.at)[-_MOST_CHANGES:]
 
 
 def _causes(found: Diagnosis) -> Iterator[Event]:
