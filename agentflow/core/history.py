@@ -94,7 +94,8 @@ def known_run(run_id: str) -> Mapping[str, Any]:
         if record["run_id"] == run_id:
             return record
     known = [str(record["run_id"]) for record in records]
-    found = f"There is no run {run_id!r}{nearest(run_id, known)}." if known else "The journal has no run yet."
+    none = f"The journal has no run yet, and so no {run_id!r}."
+    found = f"There is no run {run_id!r}{nearest(run_id, known)}." if known else none
     raise RunNotFoundError(found, fix="agentflow.runs() lists them; it reads the folder that AGENTFLOW_HOME names.")
 
 

@@ -99,13 +99,13 @@ def _computed(seen: Seen) -> Iterator[Verdict]:
             continue
         if name == "agentflow-nothing-ran":
             ended = figure(name, seen)
-            word: Word = "ok" if ended else "acceptable"
+            word: Word = "ok" if ended else "warning"
             yield Verdict(name, word, written(name, ended), "" if ended else _command(name), limit)
             continue
         values = [figure(name, period) if _is_enough(name, period) else None for period in newest]
         over = sum(is_over(name, value, limits) for value in values)
         last = next((value for value in reversed(values) if value is not None), None)
-        word = "poor" if over == periods else "acceptable" if over else "ok" if last is not None else "not checked"
+        word = "poor" if over == periods else "warning" if over else "ok" if last is not None else "not checked"
         told = f"; over in {over} of the last {periods} periods" if over else ""
         yield Verdict(name, word, written(name, last) + told, _command(name) if over else "", limit)
 

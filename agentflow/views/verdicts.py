@@ -14,7 +14,7 @@ from agentflow.views.text_table import aligned
 if TYPE_CHECKING:
     import pandas as pd
 
-Word: TypeAlias = Literal["ok", "target", "acceptable", "poor", "not checked", "found", "not found"]
+Word: TypeAlias = Literal["ok", "target", "acceptable", "poor", "warning", "not checked", "found", "not found"]
 
 _MOST_CHARACTERS = 300
 _HEADS = ("check", "verdict", "figure", "limits")

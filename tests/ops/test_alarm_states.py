@@ -43,7 +43,7 @@ def seen_at(*groups: tuple[int, int, float]) -> Seen:
     ("groups", "word", "said"),
     [
         ([(5, 5, 7.0), (5, 5, 2.0)], "poor", "over in 2 of the last 2 periods"),
-        ([(10, 0, 7.0), (5, 5, 2.0)], "acceptable", "50% (workflows fail); over in 1"),
+        ([(10, 0, 7.0), (5, 5, 2.0)], "warning", "50% (workflows fail); over in 1"),
         ([(5, 5, 30.0), (10, 0, 2.0)], "ok", "0% (workflows fail)"),
         ([(1, 3, 2.0)], "not checked", "nothing to measure"),  # fewer than five say nothing
     ],

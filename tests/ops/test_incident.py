@@ -212,7 +212,7 @@ def test_an_empty_window_is_an_incident_without_figures(tmp_path: Path) -> None:
 
 
 def test_no_such_run_is_said() -> None:
-    with pytest.raises(AgentFlowError, match=r"no run 'r-7f3a'"):
+    with pytest.raises(AgentFlowError, match=r"and so no 'r-7f3a'"):
         open_incident("r-7f3a")
 
 

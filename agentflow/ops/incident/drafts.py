@@ -101,11 +101,12 @@ def _post_mortem(incident: Incident) -> Iterator[str]:
     yield ""
     yield "*A draft, made of the records; what stands in [brackets] is for people to say. Blameless.*"
     yield ""
+    so_far = "" if impact.is_over else " so far"
     facts = [
         ("Severity", f"{classified.name}: {classified.why}"),
         ("Began", began),
         ("State", incident.state),
-        ("Lasted", duration(impact.lasted_ms) if impact.lasted_ms is not None else "[how long]"),
+        ("Lasted", duration(impact.lasted_ms) + so_far if impact.lasted_ms is not None else "[how long]"),
         ("Impact", impact.sentence),
         ("Looked at", f"{incident.found.window}, {incident.found.source}"),
     ]

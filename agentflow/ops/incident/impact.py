@@ -17,6 +17,7 @@ class Impact:
     ----------
     lasted_ms : from the first failure to the first good run after the last one, or to the last record; None where
         nothing failed.
+    good_since : how many runs ended well after the last one that failed.
     """
 
     runs: int
@@ -24,6 +25,12 @@ class Impact:
     workflows: tuple[str, ...]
     steps: tuple[str, ...]
     lasted_ms: float | None
+    good_since: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a run has ended well since the last failure, or none has failed."""
+        return not self.failed or self.good_since > 0
 
     @property
     def failed_percent(self) -> float:
@@ -48,15 +55,16 @@ def impact_of(found: Diagnosis) -> Impact:
     affected = {run_id for each in found.findings for run_id in each.affected_runs} | set(bad["run_id"])
     workflows = ended.loc[ended["run_id"].isin(affected), "workflow_name"].dropna()
     failed_steps = steps.loc[steps["error"].notna(), "step_id"].dropna()
-    lasted = None
+    lasted, good_since = None, 0
     if len(bad):
         after = ended[~ended["status"].isin(FAILED) & (ended["timestamp"] > bad["timestamp"].max())]
         end = after["timestamp"].min() if len(after) else seen.new(seen.records)["timestamp"].max()
-        lasted = (end - bad["timestamp"].min()).total_seconds() * 1000
+        lasted, good_since = (end - bad["timestamp"].min()).total_seconds() * 1000, len(after)
     return Impact(
         len(ended),
         len(bad),
         tuple(dict.fromkeys(map(str, workflows))),
         tuple(dict.fromkeys(map(str, failed_steps))),
         lasted,
+        good_since,
     )

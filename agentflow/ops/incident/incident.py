@@ -20,6 +20,7 @@ from agentflow.ops.incident.redacted import shareable, shareable_records
 from agentflow.ops.incident.severity import Classified, classified
 from agentflow.ops.incident.timeline import Event, Timeline, events_of
 from agentflow.utils.env import home_folder
+from agentflow.views.format import plural
 from agentflow.views.html_parts import MUTED, card, element, fact_blocks, safe
 from agentflow.views.summary import Fact
 
@@ -103,14 +104,11 @@ class Incident:
     @property
     def state(self) -> str:
         """Whether it goes on, by the runs after the last failed one."""
-        if self.found.seen is None or not self.impact.failed:
+        impact = self.impact
+        if not impact.failed:
             return "no run failed"
-        ended = self.found.seen.new(self.found.seen.ended)
-        is_bad = ended["status"].isin(FAILED)
-        after = int((~is_bad & (ended["timestamp"] > ended.loc[is_bad, "timestamp"].max())).sum())
-        return (
-            f"{after:,} good runs since the last failure" if after else "going on: no good run since the last failure"
-        )
+        good = f"{plural(impact.good_since, 'good run')} since the last failure"
+        return good if impact.is_over else "going on: no good run since the last failure"
 
     def note(self, what: str, at: str | datetime | None = None) -> None:
         """Add what was done or seen to the timeline; the same words again, as of a cell that is run again, do nothing.
