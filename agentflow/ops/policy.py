@@ -219,6 +219,7 @@ def _of_permissions(config: DeploymentConfig, account: str) -> Iterator[Statemen
         "logs:DescribeLogGroups",
     ]
     reading = [
+        "cloudwatch:DescribeAlarmHistory",
         "cloudwatch:DescribeAlarms",
         "cloudwatch:GetMetricData",
         "cloudwatch:GetMetricStatistics",
