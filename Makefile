@@ -58,8 +58,9 @@ $(FOREIGN)/.installed: tests/foreign/requirements.txt | $(INSTALLED)
 pictures: $(INSTALLED)  ## draw the views in light and dark into notebooks/images; needs Chromium
 	@$(BIN)/python scripts/pictures.py
 
-soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, a load test on the small model, fifty kills
+soak: model test-foreign  ## what takes too long for CI: answers over ten seeds, load tests, kills, many examples of each property
 	@$(BIN)/pytest -m soak tests
+	@$(BIN)/pytest -m hypothesis --hypothesis-profile thorough tests
 
 bench: model  ## what the engine, the journal, jobs over rows, the local endpoint, logs and metrics cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py

@@ -18,7 +18,9 @@ from agentflow.utils.env import VARIABLES
 from tests.dictated import Dictated, dictated_server
 from tests.endpoint import Endpoint
 
-settings.register_profile("agentflow", deadline=None)  # no test is a matter of time
+# No test is a matter of time. `make soak` takes more examples.
+settings.register_profile("agentflow", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("agentflow")
 
 pytest_plugins = ["agentflow.local.pytest_plugin"]  # also where this AgentFlow is not the one that is installed
