@@ -173,7 +173,8 @@ def test_a_cell_that_is_run_again_says_that_its_first_run_goes_on(kernel: Kernel
 
 def test_many_runs_of_a_cell_end_as_a_line_each(kernel: Kernel) -> None:
     cards = shown(kernel, "for _ in range(5):\n    quick.run()")
-    assert [len(card["text/html"]) > 2_000 for card in cards] == [True, True, True, False, False]
+    sizes = [len(card["text/html"]) for card in cards[-5:]]  # where it is busy, one of the test before comes late
+    assert [size > 2_000 for size in sizes] == [True, True, True, False, False]
     many = shown(kernel, "slow = Workflow('slow')\nasync def wait():\n    await asyncio.sleep(1)\n"
                          "_ = slow.add_step('wait', wait)\n"
                          "_ = await asyncio.gather(*(slow.execute() for _ in range(12)))")  # fmt: skip
