@@ -19,7 +19,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import AnyHttpUrl, AnyUrl, HttpUrl
-from pydantic_core import TzInfo
+from pydantic_core import PydanticSerializationError, TzInfo, to_json
 
 from agentflow.core.errors import JournalError, described
 from agentflow.core.journal import Encoded
@@ -37,7 +37,15 @@ _LIGHT = 51  # what `encode_quickly` takes: each value weighs 1, and 1 more for 
 
 Node: TypeAlias = Any  # what JSON has a form for
 
-dumps = json.JSONEncoder(separators=(",", ":")).encode
+_escaped = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def dumps(node: Node) -> str:
+    """Return the JSON text of what JSON has a form for; pydantic's own writer takes a fifth of the time of Python's."""
+    try:
+        return to_json(node).decode()
+    except PydanticSerializationError:  # half of a surrogate pair, which only stands in JSON escaped
+        return _escaped(node)
 
 
 def encode_quickly(output: Any) -> Encoded | None:
