@@ -67,7 +67,6 @@ _KINDS: Mapping[str, type] = {
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
-
 def body_of(event: Event, zero: float) -> dict[str, Any]:
     """Return an event as JSON, without its output.
 
@@ -75,6 +74,9 @@ def body_of(event: Event, zero: float) -> dict[str, Any]:
     ----------
     zero : the time, by the clock of the events, that they count from in the journal.
     """
+    if type(event) is NestedEvent:
+        inner = body_of(event.event, zero)
+        return {"type": "NestedEvent", "step_id": event.step_id, "item": event.item, "event": inner}
     kind: Any = type(event)
     body: dict[str, Any] = {"type": kind.__name__}
     for name, default in _defaults(kind):
@@ -84,9 +86,7 @@ def body_of(event: Event, zero: float) -> dict[str, Any]:
         if type(value) is str or type(value) is int:
             body[name] = value
         elif name == "at":
-            body["at"] = round((value - zero) * 1000, 6)
-        elif name == "event":
-            body["event"] = body_of(value, zero)
+            body["at"] = (value - zero) * 1000
         else:
             body[name] = plain(value)
     return body
