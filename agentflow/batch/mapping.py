@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
     """
     _check_pyarrow()
     workflow.validate()
-    with _system_memory(), local_copy(rows) as table:
+    with _settled_objects(), _system_memory(), local_copy(rows) as table:
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
         if not names:
@@ -138,6 +139,17 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+@contextmanager
+def _settled_objects() -> Iterator[None]:
+    """Have the garbage collector not look through what was there before, each time that it looks for new garbage."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:
