@@ -77,6 +77,8 @@ def _outputs(row: StepRow) -> Mapping[str, Any]:
 
 def _flat(step: str, output: Any) -> Record:
     """Return the columns of one step's output."""
+    if type(output) in _KINDS:
+        return {step: output}
     if isinstance(output, NotKept):
         return {step: None}
     if is_dataclass(output) and not isinstance(output, type):

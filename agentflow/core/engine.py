@@ -498,7 +498,7 @@ class Run:
             self._fail(position, error)
             return
         output = gathered(mapped.outputs)
-        self._runner.finish(step_id, None, output, ITEMS)
+        self._runner.finish(step_id, output, ITEMS)
         self._finish(position, output)
 
     # A run that goes on

@@ -147,13 +147,10 @@ class StepRow:
 
         They were given up, broke off, or were on their way when their process ended.
         """
-        return total_usd(
-            chain(
-                (attempt.may_cost_usd for attempt in self.own_attempts),
-                (pending.most_usd for pending in self.own_pending),
-                (part.uncertain_usd for part in self._parts()),
-            )
-        )
+        amounts = [attempt.may_cost_usd for attempt in self.own_attempts]
+        amounts += [pending.most_usd for pending in self.own_pending]
+        amounts += [part.uncertain_usd for part in self._parts()]
+        return total_usd(amounts)
 
 
 class Pending(NamedTuple):
