@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -130,7 +131,10 @@ def _budget(limit_usd: Decimal | float | str | None, spent_usd: Decimal) -> Iter
 
 @contextmanager
 def _system_memory() -> Iterator[None]:
-    """Have Arrow take its memory from the system: its own pool keeps a little of what each part took, for good."""
+    """Have Arrow take its memory from the system: its own pool keeps a little of what each part took, for good.
+
+    What writes Parquet takes it from the pool that the library was loaded with, whatever is said later.
+    """
     import pyarrow as pa
 
     before = pa.default_memory_pool()
@@ -174,6 +178,9 @@ def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -
 
 
 def _check_pyarrow() -> None:
+    os.environ.setdefault(
+        "ARROW_DEFAULT_MEMORY_POOL", "system"
+    )  # see `_system_memory`; heeded where it is not loaded yet
     try:
         import_module("pyarrow")
     except ImportError as error:

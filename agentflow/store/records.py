@@ -67,6 +67,7 @@ _KINDS: Mapping[str, type] = {
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
+
 def body_of(event: Event, zero: float) -> dict[str, Any]:
     """Return an event as JSON, without its output.
 
