@@ -122,8 +122,11 @@ def row_keys(rows: Sequence[Row]) -> list[str]:
     return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
 
 
+_json = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=repr, separators=(",", ":"))
+
+
 def _canonical(row: Row) -> bytes:
-    return json.dumps(row, sort_keys=True, ensure_ascii=True, default=repr, separators=(",", ":")).encode()
+    return _json.encode(row).encode()
 
 
 def numbered(chunks: Iterator[pa.Table]) -> Iterator[tuple[int, int, pa.Table]]:

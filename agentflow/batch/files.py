@@ -128,7 +128,7 @@ class Csv(FileSource):
         try:
             with pd.read_csv(self.path, **options) as reader:
                 for frame in reader:
-                    yield pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+                    yield pa.Table.from_pandas(frame, preserve_index=False, nthreads=1).replace_schema_metadata()
         except pd.errors.EmptyDataError:
             return
         except UnicodeDecodeError as error:

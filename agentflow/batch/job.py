@@ -28,8 +28,9 @@ from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import GOES_ON, JobStopped, Watch
 from agentflow.core.budget import dollars, spent_of
 from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
-from agentflow.core.events import Event, RunStarted, StepFailed, StepFinished
+from agentflow.core.events import Event, NestedEvent, RunStarted, StepFailed, StepFinished
 from agentflow.core.gate import Gate
+from agentflow.core.journal import opened_journal
 from agentflow.core.result import RunResult
 from agentflow.core.rows import ROWS_OF, over_rows, prepare_rows
 from agentflow.core.step_row import StepStatus
@@ -45,6 +46,7 @@ ROWS_A_CONNECTION = 2  # at the same time, where nobody says: no connection idle
 ROWS_AT_ONCE = 64  # likewise, of a workflow that asks no model
 CHECKPOINT_SECONDS = 30.0  # how often the rows of a chunk that have ended are written, before all of them have
 CHUNKS_AT_ONCE = 2
+FLUSH_SECONDS = 5.0  # how long a chunk waits for the journal, whose events stay in memory until the disk has them
 _NO_TIMEOUT = 10 * 365 * 86_400.0  # each row has the workflow's own
 
 Ending = Literal["done", "budget", "stopped"]
@@ -318,6 +320,7 @@ class Job:
         chunk.result = None
         await function_pool().run(partial(self._write, chunk))
         await self._save()
+        await function_pool().run(partial(opened_journal().flush, FLUSH_SECONDS))
 
     async def _take_back(self) -> None:
         """Forget the failures of chunks that were closed before it was clear that an outage had begun."""
@@ -394,20 +397,24 @@ class Job:
 
     def _take(self, event: Event, result: RunResult) -> None:
         """Count what happens; called on any thread."""
-        chunk = self._active.get(result.run_id)
-        if isinstance(event, RunStarted) and event.resumed and chunk is not None:
-            chunk.result = result
-            step = result.rows.get(STEP)
-            ended = sum(row.status is StepStatus.OK for row in (step.items if step else None) or ())
-            chunk.open_rows -= ended
-            self._progress.skip(ended, 0)
-        elif isinstance(event, StepFinished | StepFailed) and event.item is not None:
-            error = root_of(event.error) if isinstance(event, StepFailed) else None
-            self._watch.ended(error)
-            if chunk is not None:
-                chunk.open_rows -= 1
-            if error is None or not self._watch.is_of_world(error):
-                self._progress.ended(failed=error is not None)
-            self._changed.set()  # rows end on the event loop's thread
-        else:
-            self._progress.take(event)
+        match event:
+            case NestedEvent():
+                self._progress.take(event)
+            case StepFinished() | StepFailed() if event.item is not None:
+                self._ended(event, self._active.get(result.run_id))
+            case RunStarted(resumed=True) if chunk := self._active.get(result.run_id):
+                chunk.result = result
+                step = result.rows.get(STEP)
+                ended = sum(row.status is StepStatus.OK for row in (step.items if step else None) or ())
+                chunk.open_rows -= ended
+                self._progress.skip(ended, 0)
+
+    def _ended(self, event: StepFinished | StepFailed, chunk: _Chunk | None) -> None:
+        """Count a row that has ended; rows end on the event loop's thread."""
+        error = root_of(event.error) if isinstance(event, StepFailed) else None
+        self._watch.ended(error)
+        if chunk is not None:
+            chunk.open_rows -= 1
+        if error is None or not self._watch.is_of_world(error):
+            self._progress.ended(failed=error is not None)
+        self._changed.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -59,7 +61,7 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
     """
     _check_pyarrow()
     workflow.validate()
-    with _system_memory(), local_copy(rows) as table:
+    with _settled_objects(), _system_memory(), local_copy(rows) as table:
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
         if not names:
@@ -129,7 +131,10 @@ def _budget(limit_usd: Decimal | float | str | None, spent_usd: Decimal) -> Iter
 
 @contextmanager
 def _system_memory() -> Iterator[None]:
-    """Have Arrow take its memory from the system: its own pool keeps a little of what each part took, for good."""
+    """Have Arrow take its memory from the system: its own pool keeps a little of what each part took, for good.
+
+    What writes Parquet takes it from the pool that the library was loaded with, whatever is said later.
+    """
     import pyarrow as pa
 
     before = pa.default_memory_pool()
@@ -138,6 +143,17 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+@contextmanager
+def _settled_objects() -> Iterator[None]:
+    """Have the garbage collector not look through what was there before, each time that it looks for new garbage."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:
@@ -162,6 +178,9 @@ def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -
 
 
 def _check_pyarrow() -> None:
+    os.environ.setdefault(
+        "ARROW_DEFAULT_MEMORY_POOL", "system"
+    )  # see `_system_memory`; heeded where it is not loaded yet
     try:
         import_module("pyarrow")
     except ImportError as error:

@@ -120,14 +120,18 @@ def _survey(
         opened.rows += len(table)
         if info is not None and _is_done(info, manifest, retry_failed) and info.content == content_of(table, binding):
             continue
-        rows = binding.rows(table)
-        keys = row_keys(rows)
-        other_run = run is not None and not run.is_closed and run.of(keys) is None
-        is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
-        ended = before
-        if info is not None and info.digest == manifest.digest:
-            ended = before.union(_ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys)
-        for row in (row for row, key in zip(rows, keys, strict=True) if key not in ended):
+        left = binding.rows(table)
+        if info is not None or run is not None or before:
+            keys = row_keys(left)
+            other_run = run is not None and not run.is_closed and run.of(keys) is None
+            is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
+            ended = before
+            if info is not None and info.digest == manifest.digest:
+                ended = before.union(
+                    _ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys
+                )
+            left = [row for row, key in zip(left, keys, strict=True) if key not in ended]
+        for row in left:
             opened.to_ask += 1
             if len(opened.sample) < SAMPLE_ROWS:
                 opened.sample.append(row)

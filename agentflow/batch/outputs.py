@@ -38,19 +38,24 @@ ABOUT: Mapping[str, Kind] = {
 
 def record_of(row: StepRow, run_id: str) -> Record:
     """Return what is known of one row's run."""
-    usage, cost_usd, paid = row.usage, row.cost_usd, row.paid
     record: Record = {
         "status": row.status.value,
         "error": message_of(root_of(row.error)) if row.error else None,
         "attempts": len(row.attempts),
-        "latency_ms": sum(reply.latency_ms for reply in paid) if paid else row.latency_ms,
-        "input_tokens": usage.input_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "cost_usd": None if cost_usd is None else float(cost_usd),
-        "cached": row.cached,
+        "latency_ms": row.latency_ms,
+        "input_tokens": None,
+        "output_tokens": None,
+        "cost_usd": None,
+        "cached": None,
         "run_id": run_id,
         "item": row.item,
     }
+    if (usage := row.usage) is not None:  # it has asked models
+        paid, cost_usd = row.paid, row.cost_usd
+        record["latency_ms"] = sum(reply.latency_ms for reply in paid) if paid else row.latency_ms
+        record["input_tokens"], record["output_tokens"] = usage.input_tokens, usage.output_tokens
+        record["cost_usd"] = None if cost_usd is None else float(cost_usd)
+        record["cached"] = row.cached
     for step, output in _outputs(row).items():
         record.update(_flat(step, output))
     return record
@@ -72,6 +77,8 @@ def _outputs(row: StepRow) -> Mapping[str, Any]:
 
 def _flat(step: str, output: Any) -> Record:
     """Return the columns of one step's output."""
+    if type(output) in _KINDS:
+        return {step: output}
     if isinstance(output, NotKept):
         return {step: None}
     if is_dataclass(output) and not isinstance(output, type):

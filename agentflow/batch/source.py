@@ -110,7 +110,7 @@ class _Frame:
 
         named = frame.rename(columns=str)
         try:
-            return pa.Table.from_pandas(named, schema=schema, preserve_index=True)
+            return pa.Table.from_pandas(named, schema=schema, preserve_index=True, nthreads=1)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
             for name in named.columns:
                 self._check(name, named[name])

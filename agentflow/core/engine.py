@@ -35,7 +35,7 @@ from agentflow.core.gate import Gate
 from agentflow.core.journal import ITEMS
 from agentflow.core.orders import Order
 from agentflow.core.outputs import NotKept, Stored, gathered
-from agentflow.core.plan import Binding, Plan, PlannedStep
+from agentflow.core.plan import Binding, Condition, Plan, PlannedStep
 from agentflow.core.printing import begin_capture, end_capture
 from agentflow.core.recording import Recording
 from agentflow.core.result import RunResult
@@ -152,6 +152,8 @@ class Run:
         if self._begin is not None:
             await self._begin()
         self._runner.emit = self._recording.direct_emit()
+        if self._recording.parent is not None:
+            return await self._execute()
         self._take_orders()
         if self._gate is not None:
             self._gate.watchers.append(self._set_limit)
@@ -203,7 +205,7 @@ class Run:
 
     def _take_orders(self) -> None:
         """Have what other processes tell the run done, on its event loop."""
-        if self._recording.journal is not None and self._recording.parent is None:
+        if self._recording.journal is not None:
             on_loop = asyncio.get_running_loop().call_soon_threadsafe
             self._recording.journal.take_orders(lambda order: on_loop(self._obey, order))
 
@@ -353,9 +355,8 @@ class Run:
         if reason is not None:
             self._skip(position, reason)
             return
-        current_step.set(StepScope(step.step_id, None, self._recording))
         try:
-            if not await self._is_wanted(step):
+            if step.when is not None and not await self._is_wanted(step, step.when):
                 self._skip(position, "its condition does not hold")
                 return
             values = await self._values(step.bindings if step.parameters is None else step.short_bindings())
@@ -375,11 +376,10 @@ class Run:
         else:
             self._finish(position, output)
 
-    async def _is_wanted(self, step: PlannedStep) -> bool:
-        if step.when is None:
-            return True
-        values = await self._values(step.when.bindings)
-        return bool(values["when"] if step.when.agent is None else await step.when.agent.run(values))
+    async def _is_wanted(self, step: PlannedStep, when: Condition) -> bool:
+        current_step.set(StepScope(step.step_id, None, self._recording))
+        values = await self._values(when.bindings)
+        return bool(values["when"] if when.agent is None else await when.agent.run(values))
 
     async def _values(self, bindings: Iterable[Binding]) -> dict[str, Any]:
         """Return the values of parameters; one that is not there has its default, or is None."""
@@ -498,7 +498,7 @@ class Run:
             self._fail(position, error)
             return
         output = gathered(mapped.outputs)
-        self._runner.finish(step_id, None, output, ITEMS)
+        self._runner.finish(step_id, output, ITEMS)
         self._finish(position, output)
 
     # A run that goes on

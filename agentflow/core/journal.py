@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from agentflow.core import ports
 from agentflow.core.events import Event
@@ -20,8 +20,7 @@ from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts, WorkflowParts
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A value as the journal keeps it.
 
     Attributes

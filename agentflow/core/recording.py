@@ -46,6 +46,15 @@ class Recording:
     budgets : the run's own; those of the parent's run hold as well.
     """
 
+    result: RunResult
+    journal: RunJournal | None
+    reuse: Reuse | None
+    answers: Answers
+    tool_calls: ToolCalls
+    wants_deltas: bool
+    is_on_page: bool
+    _root: Recording
+
     def __init__(
         self,
         *,
@@ -56,18 +65,36 @@ class Recording:
         parent: StepScope | None = None,
         budgets: Sequence[Budget] = (),
     ) -> None:
-        self.result = _inner_result(parent) if parent else past.result if past else RunResult()
-        self.journal: RunJournal | None = parent.run.journal if parent else None
-        self.prefix: str = parent.run.prefix + inner_prefix(parent.step_id, parent.item) if parent else ""
-        self.answers: Answers = parent.run.answers if parent else past.answers if past else {}
-        self.reuse: Reuse | None = parent.run.reuse if parent else None
-        self.budgets: tuple[Budget, ...] = (*(parent.run.budgets if parent else ()), *budgets)
-        self.tool_calls: ToolCalls = parent.run.tool_calls if parent else _tool_calls(past, again) if past else {}
-        self.wants_deltas: bool = parent.run.wants_deltas if parent else bool(delta_taps)
+        self.parent = parent
+        self._own_budgets = budgets
+        if parent is not None:
+            outer = parent.run
+            self.result = _inner_result(parent)
+            self.journal, self.reuse = outer.journal, outer.reuse
+            self.answers, self.tool_calls = outer.answers, outer.tool_calls
+            self.wants_deltas, self.is_on_page = outer.wants_deltas, outer.is_on_page
+            self._root = outer._root
+            return
+        self.result = past.result if past else RunResult()
+        self.journal = self.reuse = None
+        self.answers = past.answers if past else {}
+        self.tool_calls = _tool_calls(past, again) if past else {}
+        self.wants_deltas = bool(delta_taps)
+        self.is_on_page = False
+        self._root = self
         self._taps = list(taps)
         self._delta_taps = list(delta_taps)
-        self.parent = parent
-        self.is_on_page: bool = parent.run.is_on_page if parent else False
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of this run's steps begin with, as seen from the outermost run."""
+        around = self.parent
+        return "" if around is None else around.run.prefix + inner_prefix(around.step_id, around.item)
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets that hold, those of the runs around this one among them."""
+        return (*(self.parent.run.budgets if self.parent else ()), *self._own_budgets)
 
     def read_along(self, display: Display) -> None:
         """Have a display read the run; before its first event."""
@@ -84,26 +111,33 @@ class Recording:
         ----------
         encoded : the output of a `StepFinished`, as the journal keeps it.
         """
-        if self.parent is not None:
-            self.parent.run.emit(NestedEvent(self.parent.step_id, self.parent.item, event), encoded)
-            return
         self.result.apply(event)
-        if self.journal is not None:
-            self.journal.write(event, encoded)
-        for tap in self._taps:
-            tap(event, self.result)
-
-    def show(self, delta: TextDelta | NestedEvent) -> None:
-        """Give a piece of an answer to those who want it; it is part of neither result nor journal. For any thread."""
-        if self.parent is not None:
-            self.parent.run.show(NestedEvent(self.parent.step_id, self.parent.item, delta))
+        root = self._root
+        if root.journal is None and not root._taps:
             return
-        for tap in self._delta_taps:
-            tap(delta, self.result)
+        outermost = self._as_of_root(event)
+        if root.journal is not None:
+            root.journal.write(outermost, encoded)
+        for tap in root._taps:
+            tap(outermost, root.result)
+
+    def show(self, delta: TextDelta) -> None:
+        """Give a piece of an answer to those who want it; it is part of neither result nor journal. For any thread."""
+        outermost = self._as_of_root(delta)
+        for tap in self._root._delta_taps:
+            tap(outermost, self._root.result)
+
+    def _as_of_root(self, event: Event) -> Event:
+        """Return an event as one of the outermost run, whose journal and readers are everybody's."""
+        around = self.parent
+        while around is not None:
+            event = NestedEvent(around.step_id, around.item, event)
+            around = around.run.parent
+        return event
 
     def direct_emit(self) -> Callable[[Event], None]:
         """Return the shortest way for events: into the result alone, where nobody else takes them in."""
-        is_plain = self.journal is None and self.parent is None and not self._taps
+        is_plain = self._root.journal is None and not self._root._taps
         return self.result.apply if is_plain else self.emit
 
     @property
@@ -205,5 +239,5 @@ def _inner_result(scope: StepScope) -> RunResult:
     """Return the result of a workflow that is a step: it stands in the row of that step."""
     row = scope.run.result.row(scope.step_id, scope.item)
     if row.inner is None:
-        row.inner = RunResult()
+        row.inner = RunResult(started_at=scope.run.result.started_at)
     return row.inner

@@ -73,20 +73,22 @@ class StepRow:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The requests that were sent, those of all items and inner steps together."""
-        return self.own_attempts + tuple(chain.from_iterable(row.attempts for row in self._parts()))
+        return self.own_attempts + tuple(chain.from_iterable([row.attempts for row in self._parts()]))
 
     @property
     def replies(self) -> tuple[Reply, ...]:
         """The answers, those to all items and inner steps together."""
-        return self.own_replies + tuple(chain.from_iterable(row.replies for row in self._parts()))
+        return self.own_replies + tuple(chain.from_iterable([row.replies for row in self._parts()]))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tools that were called, those of all items and inner steps together."""
-        return self.own_tool_calls + tuple(chain.from_iterable(row.tool_calls for row in self._parts()))
+        return self.own_tool_calls + tuple(chain.from_iterable([row.tool_calls for row in self._parts()]))
 
     def _parts(self) -> Iterable[StepRow]:
-        return chain(self.items or (), self.inner.rows.values() if self.inner else ())
+        if self.items is None:
+            return () if self.inner is None else self.inner.rows.values()
+        return self.items if self.inner is None else [*self.items, *self.inner.rows.values()]
 
     @property
     def model(self) -> str | None:
@@ -145,13 +147,10 @@ class StepRow:
 
         They were given up, broke off, or were on their way when their process ended.
         """
-        return total_usd(
-            chain(
-                (attempt.may_cost_usd for attempt in self.own_attempts),
-                (pending.most_usd for pending in self.own_pending),
-                (part.uncertain_usd for part in self._parts()),
-            )
-        )
+        amounts = [attempt.may_cost_usd for attempt in self.own_attempts]
+        amounts += [pending.most_usd for pending in self.own_pending]
+        amounts += [part.uncertain_usd for part in self._parts()]
+        return total_usd(amounts)
 
 
 class Pending(NamedTuple):

@@ -92,13 +92,9 @@ class StepRunner:
         """Write a failure down."""
         self.emit(StepFailed(step_id, error, time.perf_counter(), item))
 
-    def finish(self, step_id: str, item: int | None, output: Any, encoded: Encoded, *, at: float | None = None) -> None:
-        """Write an output down that is kept as `encoded` says; `at` is the time of the step's end, by default now."""
-        event = StepFinished(step_id, output, at or time.perf_counter(), item)
-        if self._recording.journal is None:
-            self.emit(event)
-        else:
-            self._recording.emit(event, encoded)
+    def finish(self, step_id: str, output: Any, encoded: Encoded) -> None:
+        """Write an output down that is kept as `encoded` says."""
+        self._recording.emit(StepFinished(step_id, output, time.perf_counter()), encoded)
 
     async def _keep(self, journal: RunJournal, step_id: str, item: int | None, output: Any) -> Any:
         """Write an output into the journal, and return it; where it is large, its place there."""
@@ -113,7 +109,7 @@ class StepRunner:
             result.warnings.append(
                 f"The output of step {step_id!r} is not in the journal: {encoded.problem}. A resume runs it again."
             )
-        self.finish(step_id, item, output, encoded, at=at)
+        self._recording.emit(StepFinished(step_id, output, at, item), encoded)
         size = len(encoded.data or "")
         if size <= self._large_output_bytes or not await function_pool().run(journal.wait_until_durable):
             return output

@@ -33,6 +33,7 @@ from agentflow.store.records import body_of, clean, located, utc_text
 
 WHOLE = -1  # in the place of an item: the step as a whole
 _TOGETHER = 64  # rows of a statement
+_EVENTS_A_ROW = 500  # of those of a run that are committed together: a row costs as much as several events
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Batch:
         self.outputs: list[Sequence[Any]] = []
         self._begun: list[LiveRun] = []
         self._touched: dict[LiveRun, None] = {}
-        self._events: list[Sequence[Any]] = []
+        self._events: list[tuple[LiveRun, int, list[str]]] = []  # rows: the number of the first event, and all as JSON
+        self._last_row: dict[LiveRun, list[str]] = {}  # the events of a run's last row, to which more may come
         self._answers: list[Sequence[Any]] = []
         self._orders: list[OrderTaken] = []
         self._cache = CacheRows()
@@ -107,8 +109,7 @@ class Batch:
             live.take_attempt(inner)
         elif not prefix:
             live.take(inner)
-        self._events.append((live.run_id, live.sequence, dumps(body_of(event, live.zero))))
-        live.sequence += 1
+        self._add_body(live, dumps(body_of(event, live.zero)))
         if isinstance(inner, StepMapped):
             self._add_output(live, prefix + inner.step_id, None, ITEMS, str(inner.items))
         elif isinstance(inner, OrderTaken):
@@ -117,6 +118,14 @@ class Batch:
             encoded = encoded or Encoded(NOT_KEPT, None, "nobody gave it to the journal")
             kept = (NOT_KEPT, encoded.problem) if encoded.data is None else (encoded.kind, encoded.data)
             self._add_output(live, prefix + inner.step_id, inner.item, *kept)
+
+    def _add_body(self, live: LiveRun, body: str) -> None:
+        row = self._last_row.get(live)
+        if row is None or len(row) >= _EVENTS_A_ROW:
+            row = self._last_row[live] = []
+            self._events.append((live, live.sequence, row))
+        row.append(body)
+        live.sequence += 1
 
     def _add_output(self, live: LiveRun, step: str, item: int | None, kind: str, data: str | bytes) -> None:
         if kind == NOT_KEPT:
@@ -139,7 +148,8 @@ class Batch:
         lost = [live for live, state in states.items() if not _update(connection, live, state, now)]
         strange = {live.run_id for live in lost}
         deleted = {run_id for run_id in strange if connection.execute(_IS_THERE, (run_id,)).fetchone() is None}
-        _insert(connection, "events", 3, _without(strange, self._events))
+        events = [(live.run_id, first, f"[{','.join(bodies)}]") for live, first, bodies in self._events]
+        _insert(connection, "events", 3, _without(strange, events))
         _insert(connection, "outputs", 5, _without(strange, self.outputs), _NEWEST)
         _insert(connection, f"answers ({_ANSWER})", 12, _without(deleted, self._answers))
         if self._orders:

@@ -5,17 +5,17 @@ Nothing is made here that is not there: no folder, no file, no table.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from pathlib import Path
 
 from agentflow.core.errors import JournalError
 from agentflow.core.events import AttemptFinished
 from agentflow.store.database import Database
-from agentflow.store.records import event_of, located, utc_text
+from agentflow.store.records import bodies_of, event_of, located_body, utc_text
 from agentflow.store.schema import known_version
 
 MOST_RUNS = 50  # the newest, of which requests are looked at
@@ -149,15 +149,12 @@ def _failed(connection: sqlite3.Connection, since: datetime) -> Iterator[PastReq
         (utc_text(since), MOST_RUNS),
     ).fetchall()
     for (run_id,) in runs:
-        bodies = connection.execute(
-            "SELECT body FROM events WHERE run_id = ? ORDER BY sequence DESC LIMIT ?", (run_id, MOST_EVENTS)
-        )
-        for [body] in bodies:
-            if '"AttemptFinished"' not in body or (event := event_of(json.loads(body))) is None:
-                continue
-            _, innermost = located(event)
-            if isinstance(innermost, AttemptFinished):
-                attempt = innermost.attempt
+        rows = connection.execute("SELECT body FROM events WHERE run_id = ? ORDER BY sequence DESC", (run_id,))
+        newest_first = chain.from_iterable(reversed(bodies_of(text)) for [text] in rows)
+        for body in islice(newest_first, MOST_EVENTS):
+            _, inner = located_body(body)
+            if inner["type"] == "AttemptFinished" and isinstance(failed := event_of(inner), AttemptFinished):
+                attempt = failed.attempt
                 ended_at = attempt.started_at + timedelta(milliseconds=attempt.latency_ms)
                 if ended_at >= since:
-                    yield PastRequest(run_id, innermost.model_id, attempt.region, ended_at, attempt.error_code)
+                    yield PastRequest(run_id, failed.model_id, attempt.region, ended_at, attempt.error_code)

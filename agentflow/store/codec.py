@@ -19,7 +19,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import AnyHttpUrl, AnyUrl, HttpUrl
-from pydantic_core import TzInfo
+from pydantic_core import PydanticSerializationError, TzInfo, to_json
 
 from agentflow.core.errors import JournalError, described
 from agentflow.core.journal import Encoded
@@ -37,7 +37,15 @@ _LIGHT = 51  # what `encode_quickly` takes: each value weighs 1, and 1 more for 
 
 Node: TypeAlias = Any  # what JSON has a form for
 
-dumps = json.JSONEncoder(separators=(",", ":")).encode
+_escaped = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def dumps(node: Node) -> str:
+    """Return the JSON text of what JSON has a form for; pydantic's own writer takes a fifth of the time of Python's."""
+    try:
+        return to_json(node).decode()
+    except PydanticSerializationError:  # half of a surrogate pair, which only stands in JSON escaped
+        return _escaped(node)
 
 
 def encode_quickly(output: Any) -> Encoded | None:
@@ -45,7 +53,7 @@ def encode_quickly(output: Any) -> Encoded | None:
     return Encoded(JSON, dumps(output)) if _weight(output, 4) <= _LIGHT else None
 
 
-def _weight(value: Any, depth: int) -> float:  # noqa: PLR0911 - one return a kind of value
+def _weight(value: Any, depth: int) -> float:
     kind = type(value)
     if kind is str:
         return 1 + len(value) // 2000
@@ -54,11 +62,15 @@ def _weight(value: Any, depth: int) -> float:  # noqa: PLR0911 - one return a ki
     if kind is bool or kind is float or value is None:
         return 1
     if depth and kind is list and len(value) < _LIGHT:
-        return sum([_weight(item, depth - 1) for item in value], 1)
+        weight: float = 1
+        for item in value:
+            weight += _weight(item, depth - 1)
+        return weight
     if depth and kind is dict and len(value) < _LIGHT and "$" not in value:
-        if any([type(key) is not str for key in value]):  # noqa: C419 - a list is faster for a few keys
-            return float("inf")
-        return sum([_weight(item, depth - 1) + len(key) // 2000 for key, item in value.items()], 1)
+        weight = 1
+        for key, item in value.items():
+            weight += _weight(item, depth - 1) + len(key) // 2000 if type(key) is str else float("inf")
+        return weight
     return float("inf")
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from agentflow.core.errors import JournalError, RunNotFoundError
@@ -23,7 +24,7 @@ from agentflow.store.fold import fold
 from agentflow.store.live import LiveRun
 from agentflow.store.owner import Owner
 from agentflow.store.parts import read_parts
-from agentflow.store.records import clean, past_error, read
+from agentflow.store.records import bodies_of, clean, past_error, read
 
 LARGE_OUTPUT_BYTES = 1_000_000  # a longer output of a past run is read when somebody asks for it
 DELETED = "deleted"  # the status of a run whose rows are about to be deleted
@@ -137,8 +138,9 @@ def past_run(connection: sqlite3.Connection, run_id: str, read_later: Callable[[
     result.rows = {step_id: StepRow(step_id) for step_id in json.loads(record["step_ids"])}
     result.warnings, result.fingerprints = json.loads(run["warnings"]), json.loads(record["fingerprints"])
     answers = _answers(connection, run_id)
-    bodies = connection.execute("SELECT body FROM events WHERE run_id = ? ORDER BY sequence", (run_id,))
-    fold(result, (json.loads(body) for [body] in bodies), _outputs(connection, run_id, read_later), answers)
+    rows = connection.execute("SELECT body FROM events WHERE run_id = ? ORDER BY sequence", (run_id,))
+    bodies = chain.from_iterable(bodies_of(text) for [text] in rows)
+    fold(result, bodies, _outputs(connection, run_id, read_later), answers)
     if run["status"] == "running":
         result.duration_ms = _duration_ms(run)
         if not is_running(run):

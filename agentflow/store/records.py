@@ -1,19 +1,20 @@
 """Events, requests, replies and errors as JSON, and back.
 
-They are written by their fields, whatever these are, so that a new field needs no change here; one of a request or a
-reply that has its default is left out. Reading leaves out fields that it does not know, and fills missing ones.
+They are written by their fields, whatever these are, so that a new field needs no change here; one that has its
+default is left out. Reading leaves out fields that it does not know, and fills missing ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, partial
 from types import UnionType
-from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from agentflow.core.errors import AgentFlowError, PastError, message_of, type_name_of
 from agentflow.core.events import (
@@ -74,19 +75,28 @@ def body_of(event: Event, zero: float) -> dict[str, Any]:
     ----------
     zero : the time, by the clock of the events, that they count from in the journal.
     """
+    if type(event) is NestedEvent:
+        inner = body_of(event.event, zero)
+        return {"type": "NestedEvent", "step_id": event.step_id, "item": event.item, "event": inner}
     kind: Any = type(event)
     body: dict[str, Any] = {"type": kind.__name__}
-    for name in _names(kind):
+    for name, default in _defaults(kind):
         value = getattr(event, name)
-        if name == "at":
-            body["at"] = round((value - zero) * 1000, 6)
-        elif value is None or name == "output":
+        if value is default or value is None or name == "output":
             continue
-        elif name == "event":
-            body["event"] = body_of(value, zero)
+        if type(value) is str or type(value) is int:
+            body[name] = value
+        elif name == "at":
+            body["at"] = (value - zero) * 1000
         else:
-            body[name] = value if type(value) is str or type(value) is int else plain(value)
+            body[name] = plain(value)
     return body
+
+
+def bodies_of(text: str) -> Sequence[Body]:
+    """Return the events of a row of the journal; an older AgentFlow has put each into a row of its own."""
+    read: Body | Sequence[Body] = json.loads(text)
+    return read if isinstance(read, list) else [cast("Body", read)]
 
 
 def event_of(body: Body) -> Event | None:
@@ -108,17 +118,26 @@ def located(event: Event) -> tuple[str, Event]:
     return prefix, event
 
 
+def located_body(body: Body) -> tuple[str, Body]:
+    """Return the innermost of nested events as JSON, and what the path of its step begins with."""
+    prefix = ""
+    while body["type"] == "NestedEvent":
+        prefix += inner_prefix(body["step_id"], body.get("item"))
+        body = body["event"]
+    return prefix, body
+
+
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
     """Return a request, a reply, or a part of them as JSON has it; bytes by their hash and length only."""
     kind: Any = type(value)
     if kind in _ATOMS:
         return value
-    if fields := _defaults(kind):
-        return {name: plain(part) for name, default in fields if (part := getattr(value, name)) is not default}
     if kind is datetime:
         return value.isoformat()
     if kind is tuple:
         return [plain(item) for item in value]
+    if fields := _defaults(kind):
+        return {name: plain(part) for name, default in fields if (part := getattr(value, name)) is not default}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, bytes | bytearray | memoryview):

@@ -9,7 +9,8 @@ from agentflow.core.errors import JournalError
 
 # runs       what changes while a run goes on, and is small: it is written again with every commit
 # records    what a run was begun with
-# events     as JSON; `at` in milliseconds from the first start of the run
+# events     as JSON, a list of those that were committed together; `sequence` is the number of the first, `at` in
+#            milliseconds from the first start of the run
 # outputs    the newest output of each step, by its path; item -1 is the step as a whole
 # parts      what the steps of a workflow are made of, as JSON: one row for all runs that have the same
 # answers    what models answered; dollars as the text of the exact decimal number
@@ -65,8 +66,9 @@ _ORDERS = (
     )""",
     "CREATE INDEX open_orders ON orders (number) WHERE outcome IS NULL",
 )
+_EVENTS_TOGETHER: Sequence[str] = ()  # rows of events have lists of them, which an older AgentFlow cannot read
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS, _PAST_CALLS, _ORDERS)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _CACHE, _PARTS, _PAST_CALLS, _ORDERS, _EVENTS_TOGETHER)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

@@ -12,11 +12,10 @@ from itertools import islice
 
 from agentflow.core.journal import PastCall, PastStep, PastWork
 from agentflow.core.model import Reply, Request
-from agentflow.core.places import inner_prefix
 from agentflow.store.batch import WHOLE
 from agentflow.store.codec import ITEMS, JSON, dumps
 from agentflow.store.history import DELETED
-from agentflow.store.records import Body, clean, read
+from agentflow.store.records import bodies_of, clean, located_body, read
 
 # However much the journal holds, reading it takes a moment only.
 CALLS = 200  # of each step: enough for a tenth and nine tenths of them to be steady
@@ -108,12 +107,12 @@ def _latencies(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[t
     """Return (run, step, item) -> the milliseconds from its start to its end, of those that have ended well."""
     started: dict[tuple[str, str, int], float] = {}
     latencies: dict[tuple[str, str, int], float] = {}
-    bodies = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, body FROM events WHERE run_id IN (SELECT value FROM json_each(?)) AND sequence < ?",
         (dumps(run_ids), _EVENTS),
     )
-    for run_id, text in bodies:
-        prefix, body = _located(json.loads(text))
+    for run_id, event in ((run_id, body) for run_id, text in rows for body in bodies_of(text)):
+        prefix, body = located_body(event)
         if body["type"] in {"StepStarted", "StepFinished"}:
             place = run_id, clean(prefix + body["step_id"]), body.get("item", WHOLE)
             if body["type"] == "StepStarted":
@@ -121,15 +120,6 @@ def _latencies(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[t
             elif place in started:
                 latencies[place] = body["at"] - started.pop(place)
     return latencies
-
-
-def _located(body: Body) -> tuple[str, Body]:
-    """Return the innermost of nested events, and what the path of its step begins with."""
-    prefix = ""
-    while body["type"] == "NestedEvent":
-        prefix += inner_prefix(body["step_id"], body.get("item"))
-        body = body["event"]
-    return prefix, body
 
 
 def _without_items(step: str) -> str:

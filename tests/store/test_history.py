@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from agentflow.core.model import ABANDONED, Request
 from agentflow.core.outputs import NotKept, Stored
 from agentflow.core.result import RunResult
 from agentflow.core.step_row import StepRow
-from agentflow.store import history
+from agentflow.store import batch, history
 from agentflow.store.journal import SqliteJournal
 from agentflow.store.owner import this_process
 from tests.store.runs import Recorded, attempt, open_journal, reply, rich_run
@@ -252,6 +253,36 @@ def test_a_run_that_was_left_without_an_end_is_interrupted(journal: SqliteJourna
     assert journal.runs()[0]["status"] == "interrupted"
     assert "left it without an end" in journal.past_run(run.run_id).result.warnings[0]
     assert replace(run.result, status="interrupted").status == journal.past_run(run.run_id).result.status
+
+
+def test_a_file_of_an_older_agentflow_with_a_row_for_each_event_reads_the_same(
+    journal: SqliteJournal, home: Path
+) -> None:
+    run = rich_run(journal)
+    journal.flush(5)
+    before = shown(journal.past_run(run.run_id).result)
+    with journal._database.changing() as connection:
+        rows = connection.execute("SELECT body FROM events ORDER BY sequence").fetchall()
+        bodies = [json.dumps(event) for [text] in rows for event in json.loads(text)]
+        connection.execute("DELETE FROM events")
+        connection.executemany(
+            "INSERT INTO events VALUES (?, ?, ?)", [(run.run_id, *each) for each in enumerate(bodies)]
+        )
+    assert len(rows) < len(bodies)
+    assert shown(journal.past_run(run.run_id).result) == before
+
+
+def test_events_of_one_commit_share_rows_and_go_on_in_later_ones(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_EVENTS_A_ROW", 3)
+    run = Recorded(journal, *"abcd")
+    for step in "abcd":
+        run.step(step, step)
+        journal.flush(5)
+    run.end()
+    journal.flush(5)
+    assert shown(journal.past_run(run.run_id).result) == shown(run.result)
 
 
 def test_damaged_events_are_left_out_and_counted(journal: SqliteJournal, home: Path) -> None:
