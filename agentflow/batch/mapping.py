@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -31,7 +30,7 @@ from agentflow.core.budget import budget
 from agentflow.core.errors import InputError, RunInterrupted
 from agentflow.core.result import RunResult
 from agentflow.models.s3 import is_s3
-from agentflow.utils.env import home_folder
+from agentflow.utils.env import home_folder, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +147,9 @@ def _system_memory() -> Iterator[None]:
 @contextmanager
 def _settled_objects() -> Iterator[None]:
     """Have the garbage collector not look through what was there before, each time that it looks for new garbage."""
+    if gc.get_freeze_count():  # somebody else's, which `unfreeze` would end
+        yield
+        return
     gc.collect()
     gc.freeze()
     try:
@@ -178,9 +180,7 @@ def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -
 
 
 def _check_pyarrow() -> None:
-    os.environ.setdefault(
-        "ARROW_DEFAULT_MEMORY_POOL", "system"
-    )  # see `_system_memory`; heeded where it is not loaded yet
+    suggest("ARROW_DEFAULT_MEMORY_POOL", "system")  # see `_system_memory`; heeded where it is not loaded yet
     try:
         import_module("pyarrow")
     except ImportError as error:

@@ -182,6 +182,11 @@ def withdraw(name: str) -> None:
     os.environ.pop(name, None)
 
 
+def suggest(name: str, value: str) -> None:
+    """Set a variable of another library for this process, where nobody has set it."""
+    os.environ.setdefault(name, value)
+
+
 def aws_variable(name: str) -> str:
     """Return a variable of AWS's own, empty where it is not set; whoever asks must not show its value."""
     if not name.startswith("AWS_"):
