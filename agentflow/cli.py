@@ -343,7 +343,7 @@ def _set(options: argparse.Namespace) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    from agentflow.ops.deploy import deployment_part
+    from agentflow.ops.deployment.parts import deployment_part
 
     print(deployment_part(options.part, options.config, alarm=options.name))
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.core.errors import InputError
 from agentflow.ops.cloudwatch import aws_client
-from agentflow.ops.deploy_config import Thresholds
+from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.diagnosis.alarms import ALARMS
 from agentflow.ops.diagnosis.seen import Seen
 from agentflow.views.format import duration

@@ -17,7 +17,7 @@ from agentflow.core.definition.yaml_text import load_source
 from agentflow.core.errors import DefinitionError, InputError
 from agentflow.models.s3 import is_s3
 from agentflow.ops.archive import MOST_BYTES, damaged, fetched, packed, unpacked, write_file, write_new
-from agentflow.ops.deploy_config import read_deployment
+from agentflow.ops.deployment.config import read_deployment
 
 
 @dataclass(frozen=True)

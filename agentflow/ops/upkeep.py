@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from agentflow.core.errors import AgentFlowError, message_of
 from agentflow.ops.backup import back_up, restore
 from agentflow.ops.cloudwatch import aws_client
-from agentflow.ops.deploy_config import Thresholds
+from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.usage import ENDED, success_percent
 from agentflow.utils.env import setting
 from agentflow.views.format import plural

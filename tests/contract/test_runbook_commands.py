@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agentflow.ops.deploy_config import read_deployment
+from agentflow.ops.deployment.config import read_deployment
 from agentflow.ops.metrics import METRICS
 from tests.contract.runbook import RUNBOOK, block
 from tests.endpoint import HAIKU, Endpoint

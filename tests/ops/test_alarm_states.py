@@ -10,7 +10,7 @@ import pytest
 import agentflow
 from agentflow.core.errors import AgentFlowError
 from agentflow.ops.alarm_states import alarm_states, crossings
-from agentflow.ops.deploy_config import Thresholds
+from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.diagnosis.finding import CAUSES
 from agentflow.ops.diagnosis.next_steps import next_steps
 from agentflow.ops.diagnosis.seen import Seen, seen_of

@@ -13,8 +13,8 @@ from cfnlint.core import get_rules
 
 from agentflow.cli import main
 from agentflow.core.definition.yaml_text import load_yaml
-from agentflow.ops.deploy_config import DeploymentConfig, Permissions, Thresholds, read_deployment
-from agentflow.ops.policy import calls_of, policy_documents
+from agentflow.ops.deployment.config import DeploymentConfig, Permissions, Thresholds, read_deployment
+from agentflow.ops.deployment.policy import calls_of, policy_documents
 from agentflow.ops.query_texts import QUERIES
 from tests.ops.moto_server import ACCOUNT, REGION, Client, aws
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agentflow.ops.deploy_alarms import alarms
-from agentflow.ops.deploy_config import DeploymentConfig, Thresholds
-from agentflow.ops.deploy_dashboard import dashboard
-from agentflow.ops.policy import Calls
+from agentflow.ops.deployment.alarms import alarms
+from agentflow.ops.deployment.config import DeploymentConfig, Thresholds
+from agentflow.ops.deployment.dashboard import dashboard
+from agentflow.ops.deployment.policy import Calls
 from tests.ops.metric_math import evaluate, goes_off
 
 Period = Mapping[str, Sequence[float]]  # samples by the names of metrics

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agentflow.core.errors import DefinitionError
-from agentflow.ops.deploy_config import DeploymentConfig, Permissions
-from agentflow.ops.policy import MOST_CHARACTERS, calls_of, policy_documents
+from agentflow.ops.deployment.config import DeploymentConfig, Permissions
+from agentflow.ops.deployment.policy import MOST_CHARACTERS, calls_of, policy_documents
 
 ACCOUNT = "123456789012"
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"

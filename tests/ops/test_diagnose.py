@@ -16,8 +16,8 @@ import agentflow
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.cli import main
 from agentflow.core.errors import AgentFlowError
-from agentflow.ops.deploy_alarms import alarms
-from agentflow.ops.deploy_config import DeploymentConfig
+from agentflow.ops.deployment.alarms import alarms
+from agentflow.ops.deployment.config import DeploymentConfig
 from agentflow.ops.diagnosis.alarms import ALARMS
 from agentflow.ops.drills import rehearse
 from tests.endpoint import Endpoint

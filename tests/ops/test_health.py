@@ -17,10 +17,10 @@ import requests
 import agentflow
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.models.catalog import _warn_of_end
-from agentflow.ops.deploy_config import Permissions, read_deployment
+from agentflow.ops.deployment.config import Permissions, read_deployment
+from agentflow.ops.deployment.policy import calls_of, policy_documents
 from agentflow.ops.health import checkup, machine
 from agentflow.ops.health.report import Check, Health
-from agentflow.ops.policy import calls_of, policy_documents
 from tests.endpoint import HAIKU, Endpoint
 from tests.ops.conftest import Aws
 from tests.ops.gateway import gateway, silence

@@ -15,7 +15,7 @@ from agentflow.core.explaining.changes import part_changes
 from agentflow.core.history import LAST, known_run
 from agentflow.core.journal import opened_journal
 from agentflow.core.run_filter import moment
-from agentflow.ops.deploy_config import Thresholds
+from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.diagnosis.alarms import ALARMS, alarm_sentence
 from agentflow.ops.diagnosis.changes import Differ, cost_anomaly, regression
 from agentflow.ops.diagnosis.finding import Finding

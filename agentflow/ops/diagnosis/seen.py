@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agentflow.ops.deploy_config import Thresholds
+from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.diagnosis.finding import Cause, Finding, Severity, as_evidence
 from agentflow.ops.records import Records
 

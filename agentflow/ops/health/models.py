@@ -13,10 +13,10 @@ from agentflow.models.catalog import GLOBAL, Catalog, end_of, load_catalog
 from agentflow.models.limiting.quotas import quota_value
 from agentflow.models.model_spec import ModelSpec
 from agentflow.models.prices import ON_DEMAND
-from agentflow.ops.deploy_config import read_deployment
+from agentflow.ops.deployment.config import read_deployment
+from agentflow.ops.deployment.policy import calls_of
 from agentflow.ops.health.aws import Aws
 from agentflow.ops.health.report import Check
-from agentflow.ops.policy import calls_of
 from agentflow.store.checkup import newest_requests, tokens_since
 from agentflow.utils.env import home_folder
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from agentflow.core.definition.yaml_text import dump_yaml
 from agentflow.core.errors import DefinitionError, nearest
-from agentflow.ops.deploy_alarms import alarms, topic_arn
-from agentflow.ops.deploy_config import DeploymentConfig, read_deployment
-from agentflow.ops.deploy_dashboard import dashboard
-from agentflow.ops.deploy_template import template
-from agentflow.ops.policy import MOST_CHARACTERS, calls_of, policy_documents
+from agentflow.ops.deployment.alarms import alarms, topic_arn
+from agentflow.ops.deployment.config import DeploymentConfig, read_deployment
+from agentflow.ops.deployment.dashboard import dashboard
+from agentflow.ops.deployment.policy import MOST_CHARACTERS, calls_of, policy_documents
+from agentflow.ops.deployment.template import template
 
 
 def deployment_part(part: str, path: Path, *, alarm: str | None = None) -> str:

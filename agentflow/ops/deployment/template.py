@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from agentflow.ops import deploy_dashboard
-from agentflow.ops.deploy_alarms import TOPIC, alarms
-from agentflow.ops.deploy_config import DeploymentConfig
-from agentflow.ops.policy import Calls, policy_documents
+from agentflow.ops.deployment import dashboard
+from agentflow.ops.deployment.alarms import TOPIC, alarms
+from agentflow.ops.deployment.config import DeploymentConfig
+from agentflow.ops.deployment.policy import Calls, policy_documents
 from agentflow.ops.query_texts import QUERIES
 
 _ACCOUNT = "${AWS::AccountId}"
@@ -51,10 +51,10 @@ def _resources(config: DeploymentConfig, calls: Calls) -> Iterator[tuple[str, di
     yield "Topic", _resource("AWS::SNS::Topic", topic)
     for alarm in alarms(config, {"Ref": "Topic"}):
         yield f"Alarm{_camel(alarm['AlarmName'])}", _resource("AWS::CloudWatch::Alarm", alarm)
-    widgets = deploy_dashboard.dashboard(config, calls, _ACCOUNT)["widgets"]
+    widgets = dashboard.dashboard(config, calls, _ACCOUNT)["widgets"]
     # A widget a line: it can be read, and CloudFormation takes 51,200 characters in all.
     body = '{"widgets": [\n' + ",\n".join(map(json.dumps, widgets)) + "\n]}"
-    properties = {"DashboardName": deploy_dashboard.NAME, "DashboardBody": _substituted(body)}
+    properties = {"DashboardName": dashboard.NAME, "DashboardBody": _substituted(body)}
     yield "Dashboard", _resource("AWS::CloudWatch::Dashboard", properties)
     for name, document in _policies(config, calls).items():
         properties = {"Description": "What AgentFlow's workflows do, and nothing else", "PolicyDocument": document}

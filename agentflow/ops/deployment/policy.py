@@ -16,7 +16,7 @@ from agentflow.core.workflow import Workflow
 from agentflow.models.catalog import GLOBAL, Catalog, ResolvedModel, load_catalog
 from agentflow.models.policy import ACTIONS, invoke_statements
 from agentflow.models.prices import ON_DEMAND, ProfileKind
-from agentflow.ops.deploy_config import DeploymentConfig
+from agentflow.ops.deployment.config import DeploymentConfig
 from agentflow.ops.metrics import NAMESPACE
 
 MOST_CHARACTERS = 6144  # of a managed policy, without its spaces

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentflow.ops.deploy_alarms import alarm_arns
-from agentflow.ops.deploy_config import DeploymentConfig
+from agentflow.ops.deployment.alarms import alarm_arns
+from agentflow.ops.deployment.config import DeploymentConfig
+from agentflow.ops.deployment.policy import CalledModel, Calls
 from agentflow.ops.metrics import NAMESPACE
-from agentflow.ops.policy import CalledModel, Calls
 
 NAME = "AgentFlow"
 _BEDROCK = "AWS/Bedrock"  # its metrics have the dimension ModelId

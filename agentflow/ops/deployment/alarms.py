@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agentflow.ops.deploy_config import DeploymentConfig, Thresholds
+from agentflow.ops.deployment.config import DeploymentConfig, Thresholds
 from agentflow.ops.metrics import NAMESPACE
 
 TOPIC = "agentflow-alerts"  # the runbook's
