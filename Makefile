@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 FOREIGN := .venv-foreign
 # Tests of how soon something happens: kernels, a browser, kills. Others beside them would make them fail by chance.
 ALONE := tests/browser tests/notebook tests/crash
+NOTEBOOKS_LOG := .venv/notebooks.log
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench drills lock clean
@@ -43,8 +44,10 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/lint-imports
 
 test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest -rfEs --nbval-lax -n 2 --dist loadfile tests notebooks $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/pytest -rfEs $(ALONE)
+	@$(BIN)/pytest -rfEs -n 3 --dist loadfile tests $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest -rfEs --nbval-lax notebooks >$(NOTEBOOKS_LOG) 2>&1 & notebooks=$$!; \
+		$(BIN)/pytest -rfEs $(ALONE); alone=$$?; \
+		wait $$notebooks; failed=$$?; cat $(NOTEBOOKS_LOG); exit $$((alone | failed))
 
 test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
 	@$(BIN)/pytest -m foreign tests/foreign
