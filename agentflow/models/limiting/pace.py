@@ -20,6 +20,7 @@ KEEP_AT_REFUSAL = 0.85  # of the rate
 CUT_SECONDS = 0.25  # what was let in so soon after a cut says nothing of the new rate: the bucket there is still empty
 KEEP_AT_REFUSAL_AGAIN = 0.5  # where nothing was answered since the last cut
 SLOWEST_SECONDS = 20.0  # for one request, however often it is refused
+RECOVERED = 0.5  # of the rate at the first of several refusals in a row: up to there each answer doubles the rate
 GROWTH_PER_SECOND = 0.05  # of the rate, while requests wait for it
 MOST_GROWTH_PER_ANSWER = 0.1  # likewise, where answers are far apart
 _NEVER = float("-inf")
@@ -52,6 +53,7 @@ class Pace:
         self._grown_at = _NEVER
         self._guess = 0.0
         self._answered_since_cut = True
+        self._before = 0.0  # the rate at the first of the last refusals in a row
 
     def balance(self, now: float) -> float | None:
         """Return what is in the bucket; None while the pace is open."""
@@ -108,6 +110,9 @@ class Pace:
         growth = GROWTH_PER_SECOND * (now - max(self._grown_at, self._cut_at))
         self._grown_at = now
         self.balance(now)
+        if (recovered := self._before * RECOVERED) > self.rate:  # what refused in a row, such as a busy minute, is over
+            self.rate = min(2 * self.rate, recovered)
+            return
         self.rate = min(self.rate * (1 + min(growth, MOST_GROWTH_PER_ANSWER)), self.known or float("inf"))
 
     def refused(self, amount: float, let_in_at: float, now: float) -> None:
@@ -125,8 +130,10 @@ class Pace:
         if let_in_at <= self._learned_at:
             self._guess -= amount
             seconds = WINDOW_SECONDS + now - self._learned_at
-            self.rate = max(KEEP_OF_GUESS * self._guess / seconds, amount / WINDOW_SECONDS)
+            self.rate = self._before = max(KEEP_OF_GUESS * self._guess / seconds, amount / WINDOW_SECONDS)
         elif let_in_at >= self._cut_at + CUT_SECONDS and self.rate is not None:
+            if self._answered_since_cut:
+                self._before = self.rate
             self.rate *= KEEP_AT_REFUSAL if self._answered_since_cut else KEEP_AT_REFUSAL_AGAIN
             self.rate = max(self.rate, amount / SLOWEST_SECONDS)
         else:

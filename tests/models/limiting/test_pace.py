@@ -122,3 +122,25 @@ def test_what_is_taken_stays_within_the_rate_also_where_answers_take_more_than_w
         pace.take(reserved, now)
         pace.give_back(reserved - really)
         used += really
+
+
+def test_refusals_in_a_row_are_made_up_for_soon_after_they_end() -> None:
+    """A busy moment, in which all is refused, says nothing of the quota: it must not slow down the minutes after it."""
+    pace = Pace()
+    for request in range(20):
+        pace.sent(1, request / 20, request / 20)
+    pace.refused(1, 0.9, 1.0)
+    usual, now = pace.rate, 1.0
+    assert usual is not None
+    for _ in range(10):
+        now += pace.wait_seconds(1, now) + 1.0
+        pace.take(1, now)
+        pace.refused(1, now, now)
+    assert pace.rate is not None
+    assert pace.rate < usual / 10
+    ended = now
+    while pace.rate < usual / 2:
+        now += pace.wait_seconds(1, now)
+        pace.take(1, now)
+        pace.answered(now, now, waited=True)
+    assert now - ended < 60
