@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 FOREIGN := .venv-foreign
 # Tests of how soon something happens: kernels, a browser, kills. Others beside them would make them fail by chance.
 ALONE := tests/browser tests/notebook tests/crash
-NOTEBOOKS_LOG := .venv/notebooks.log
+CHECK_LOG := $(VENV)/check.log
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lab model test test-foreign check format notebooks pictures soak bench drills lock clean
@@ -43,14 +43,15 @@ check: $(INSTALLED)  ## lint, format, types and the import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: check model  ## everything that CI checks: the above, the tests and the notebooks
-	@$(BIN)/pytest -rfEs -n 3 --dist loadfile tests $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/pytest -rfEs --nbval-lax notebooks >$(NOTEBOOKS_LOG) 2>&1 & notebooks=$$!; \
+# The checks take one core for a minute, while what runs alone mostly waits.
+test: model  ## everything that CI checks: the above, the tests and the notebooks
+	@$(MAKE) --no-print-directory check >$(CHECK_LOG) 2>&1 & check=$$!; \
 		$(BIN)/pytest -rfEs $(ALONE); alone=$$?; \
-		wait $$notebooks; failed=$$?; cat $(NOTEBOOKS_LOG); exit $$((alone | failed))
+		wait $$check; failed=$$?; cat $(CHECK_LOG); exit $$((alone | failed))
+	@$(BIN)/pytest -rfEs --nbval-lax -n 2 --dist loadfile tests notebooks $(addprefix --ignore=,$(ALONE))
 
-test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, in an environment of their own
-	@$(BIN)/pytest -m foreign tests/foreign
+test-foreign: $(INSTALLED) $(FOREIGN)/.installed  ## other clients of Bedrock against the local endpoint, and the runbook's command lines by the AWS CLI
+	@$(BIN)/pytest -m foreign tests/foreign tests/contract
 
 $(FOREIGN)/.installed: tests/foreign/requirements.txt | $(INSTALLED)
 	@echo "==> Installing other clients into $(FOREIGN)"

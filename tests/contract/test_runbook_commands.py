@@ -23,6 +23,7 @@ from tests.endpoint import HAIKU, Endpoint
 from tests.ops.moto_server import Client, aws
 
 __all__ = ["aws"]  # a fixture
+pytestmark = pytest.mark.foreign  # each line takes the AWS CLI some seconds: `make test-foreign`, `make soak`
 
 ROOT = Path(__file__).parents[2]
 ROLE = {"RoleName": "YourRole"}
