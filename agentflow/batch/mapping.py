@@ -150,8 +150,7 @@ def _settled_objects() -> Iterator[None]:
     if gc.get_freeze_count():  # somebody else's, which `unfreeze` would end
         yield
         return
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection before: in a large process that takes seconds
     try:
         yield
     finally:

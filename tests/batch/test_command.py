@@ -108,6 +108,7 @@ def test_a_command_that_is_told_to_end_writes_what_it_has(scripted: Endpoint, fo
     assert scripted.stats()["requests"] - answered <= 60 * CALLS_A_ROW - answered + 16
 
 
+@pytest.mark.soak
 def test_an_interrupted_command_says_how_to_go_on(scripted: Endpoint, folder: Path) -> None:
     slow(scripted)
     process = start(scripted, folder)

@@ -109,6 +109,7 @@ def test_a_time_limit_that_is_none_is_refused(timeout: object) -> None:
         Workflow("w").add_step("a", lambda: 1, timeout_seconds=timeout)  # type: ignore[arg-type]
 
 
+@pytest.mark.soak
 def test_redefining_a_step_a_thousand_times_leaks_nothing() -> None:
     workflow = Workflow("cells")
     workflow.add_step("first", lambda: 1)

@@ -219,6 +219,7 @@ def test_25_mb_are_read_and_more_are_refused(scripted: Endpoint) -> None:
     assert text_of(scripted.say("still here")) == "still here"
 
 
+@pytest.mark.soak
 def test_a_crowd_with_large_bodies_does_not_fill_the_memory() -> None:
     with running("--port", "0", "--model", "scripted") as endpoint:
         endpoint.script(text="ok")
@@ -279,6 +280,7 @@ def test_it_takes_more_connections_than_the_system_first_allows() -> None:
         process.stdin.close()
 
 
+@pytest.mark.soak
 def test_large_bodies_that_do_not_arrive_hold_the_others_up_for_a_while_only(scripted: Endpoint) -> None:
     head = f"POST {MODEL_PATH}/converse HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
     with ExitStack() as stack:
@@ -300,6 +302,7 @@ def raw_request(operation: str, body: Mapping[str, Any]) -> bytes:
     return head.encode() + content
 
 
+@pytest.mark.soak
 def test_clients_that_read_slowly_are_waited_for_in_bounded_memory() -> None:
     with running("--port", "0", "--model", "scripted") as endpoint:
         server = psutil.Process(endpoint.process.pid)

@@ -76,6 +76,7 @@ def test_a_client_that_hangs_up_frees_its_place(small_model: Endpoint) -> None:
     assert small_model.stats()["in_flight"] <= 4
 
 
+@pytest.mark.soak
 def test_more_calls_than_slots_queue_and_are_all_served(small_model: Endpoint) -> None:
     client = small_model.new_client(connections=30)
     before = small_model.stats()["answers"]

@@ -116,6 +116,7 @@ async def test_a_run_is_listed_stopped_and_gone_on_with_and_nothing_is_paid_twic
     assert scripted.stats()["requests"] <= 100 + 4  # what was on its way at the stop is asked again, and nothing else
 
 
+@pytest.mark.soak
 def test_a_run_has_more_or_fewer_calls_at_work_from_now_on(scripted: Endpoint, start: Start, command: Command) -> None:
     process = start()
     [record] = active(command)
@@ -135,6 +136,7 @@ def test_a_run_has_more_or_fewer_calls_at_work_from_now_on(scripted: Endpoint, s
     assert warnings == [f"max_concurrency was set to {limit} by {by}." for limit in (9, 2)]
 
 
+@pytest.mark.soak
 def test_all_runs_are_stopped_at_once(scripted: Endpoint, start: Start, command: Command) -> None:
     processes = [start("triage"), start("reply")]
     assert {record["workflow"] for record in active(command)} == {"triage", "reply"}
@@ -170,6 +172,7 @@ async def test_an_order_that_a_process_did_not_live_to_take_is_none_to_the_one_t
     assert (result.status, result.warnings[1:]) == ("ok", [])
 
 
+@pytest.mark.soak
 def test_a_process_that_does_not_answer_is_named(
     start: Start, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +187,7 @@ def test_a_process_that_does_not_answer_is_named(
     assert "has not answered for 0.3 s" in errors
 
 
+@pytest.mark.soak
 def test_a_workflow_that_wants_one_step_at_a_time_keeps_to_it(start: Start, command: Command) -> None:
     start(mode="sequential")
     code, _, errors = command("set", "last", "max_concurrency=3")

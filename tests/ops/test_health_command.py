@@ -86,6 +86,7 @@ def test_a_configuration_names_the_models(
     assert "haiku-4-5, sonnet-5: no end is near" in shown
 
 
+@pytest.mark.soak
 def test_a_terminal_has_colours_unless_they_are_unwanted(scripted: Endpoint) -> None:
     def shown(**environment: str) -> str:
         ours, theirs = pty.openpty()

@@ -38,6 +38,7 @@ def test_other_backends_are_named() -> None:
     assert BedrockClient().endpoint_url == "http://127.0.0.1:9"
 
 
+@pytest.mark.soak
 async def test_the_examples_have_something_to_find() -> None:
     assert "12 runs" in await rehearsal.example_runs()
     runs: Any = agentflow.runs()

@@ -11,6 +11,7 @@ from papermill.exceptions import PapermillExecutionError
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/runbook/03_troubleshooting.ipynb"
 
 
+@pytest.mark.soak
 def test_a_run_that_is_not_there_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTFLOW_HOME", str(tmp_path / "home"))
     with pytest.raises(PapermillExecutionError, match="and so no 'r-7f3a'") as caught:

@@ -21,6 +21,7 @@ def _child(home: str) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.soak
 def test_a_child_that_is_forked_in_the_middle_of_writing_can_write(journal: SqliteJournal, home: Path) -> None:
     run = Recorded(journal, "a")
     stop = threading.Event()

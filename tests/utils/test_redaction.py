@@ -58,6 +58,7 @@ def logs_of(script: str, *arguments: str, **environment: str) -> str:
     return done.stderr
 
 
+@pytest.mark.soak
 def test_a_call_leaks_nothing_into_debug_logs(scripted: Endpoint) -> None:
     scripted.follow(text="planted-answer")
     logs = logs_of(CALL, scripted.url, **KEYS)
@@ -80,6 +81,7 @@ def test_a_bearer_key_leaks_nowhere() -> None:
     assert "planted-system" not in logs
 
 
+@pytest.mark.soak
 def test_a_refusal_leaks_nothing(scripted: Endpoint) -> None:
     scripted.follow(errors=[{"code": "ValidationException", "message": "no"}])
     logs = logs_of(ERROR_CALL, scripted.url, **KEYS)

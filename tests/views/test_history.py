@@ -121,6 +121,7 @@ def test_a_wrong_filter_is_named(filters: Any) -> None:
         agentflow.runs(**filters)
 
 
+@pytest.mark.soak
 def test_listing_runs_needs_no_matplotlib() -> None:
     code = "import sys, agentflow; agentflow.runs()._repr_html_(); sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
