@@ -78,7 +78,7 @@ class Drill:
     ----------
     what : happens, in a sentence.
     play : runs the workflow.
-    faults, script, quotas : what the endpoint plays, as in `agentflow.local.fault_script` and `agentflow.local.script`;
+    faults, script : what the endpoint plays, as in `agentflow.local.fault_script` and `agentflow.local.script`;
         the control has the script alone.
     known_quota : that the client is told of, as Service Quotas would.
     """

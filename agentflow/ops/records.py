@@ -55,10 +55,6 @@ class Records:
     source: str
     notes: list[str] = field(default_factory=list)
 
-    def of_event(self, *events: str) -> pd.DataFrame:
-        """Return the records of some events."""
-        return self.frame[self.frame["event"].isin(events)]
-
 
 def read_records(source: str | Path, since: datetime, run_id: str | None = None) -> Records:
     """Return the records of a source. Blocks.

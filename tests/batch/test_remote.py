@@ -10,20 +10,17 @@ from typing import Any
 import boto3
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from agentflow.core.errors import InputError
 from tests.batch.command import CALLS_A_ROW, WORKFLOW, tickets
 from tests.endpoint import Endpoint
+from tests.ops.moto_server import running_moto
 
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_moto() as url:
+        yield url
 
 
 @pytest.fixture

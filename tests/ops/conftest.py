@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from agentflow import BedrockClient
 from agentflow.core.readers import wait_for_readers
 from agentflow.utils.logging import JsonFormatter
 from tests.endpoint import Endpoint
+from tests.ops.moto_server import reset, running_moto
 
 
 class Log:
@@ -51,11 +50,8 @@ def client(scripted: Endpoint) -> BedrockClient:
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_moto() as url:
+        yield url
 
 
 class Aws:
@@ -70,9 +66,7 @@ class Aws:
 
 @pytest.fixture
 def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
-    with urllib.request.urlopen(request):  # nothing that another test has left
-        pass
+    reset(moto_url)  # nothing that another test has left
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", moto_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", moto_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from agentflow.ops.diagnosis.seen import Seen
+from agentflow.ops.diagnosis.seen import FAILED, Seen, are_throttled
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_THROTTLES = "(?i)throttl"
 
 
 def _percent(part: pd.Series) -> float | None:
@@ -22,7 +20,7 @@ def _mean(values: pd.Series) -> float | None:
 
 
 def _failed(seen: Seen) -> pd.Series:
-    return seen.new(seen.ended)["status"].isin(["failed", "budget_exceeded"])
+    return seen.new(seen.ended)["status"].isin(FAILED)
 
 
 def _requests(seen: Seen) -> pd.Series:
@@ -73,10 +71,10 @@ ALARMS: Mapping[str, _Measure] = {
         "steps fail", "%", lambda seen: _percent(_steps(seen)["error"].notna()), "agent_error_percent"),
     "agentflow-throttling-rate": (
         "requests are throttled", "%",
-        lambda seen: _percent(_requests(seen).str.contains(_THROTTLES, na=False)), "throttling_percent"),
+        lambda seen: _percent(are_throttled(_requests(seen))), "throttling_percent"),
     "agentflow-model-error-rate": (
         "requests fail", "%",
-        lambda seen: _percent(_requests(seen).notna() & ~_requests(seen).str.contains(_THROTTLES, na=False)),
+        lambda seen: _percent(_requests(seen).notna() & ~are_throttled(_requests(seen))),
         "model_error_percent"),
     "agentflow-cost": ("dollars were spent", "", _cost, "cost_usd_per_hour"),
     "agentflow-nothing-ran": ("runs have ended", "", lambda seen: float(len(seen.new(seen.ended))), ""),

@@ -40,7 +40,7 @@ def regression(seen: Seen, differ: Differ | None = None) -> Iterator[Finding]:
     calls = seen.answered.groupby(PLACE, dropna=False).agg(
         model=("model", "last"), usd=("bedrock_usd", "sum"), output_tokens=("output_tokens", "sum")
     )
-    steps = seen.step_ends().drop(columns=["model", "output_tokens"]).join(calls, on=PLACE)
+    steps = seen.step_ends.drop(columns=["model", "output_tokens"]).join(calls, on=PLACE)
     for (_, step), of_step in steps.groupby(["workflow_name", "step_id"], sort=False):
         yield from _regression(seen, str(step), of_step.sort_values("timestamp"), differ)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agentflow.ops.deployment.config import Thresholds
@@ -22,6 +23,11 @@ SERIOUS, ELEVATED = 20.0, 5.0
 OUTAGE_RUNS = 3  # as many runs that have all failed are a complete outage
 
 FAILED = frozenset({"failed", "budget_exceeded"})
+
+
+def are_throttled(errors: pd.Series) -> pd.Series:
+    """Return which errors of requests tell of throttling."""
+    return errors.str.contains("(?i)throttl", na=False)
 
 
 @dataclass
@@ -47,8 +53,9 @@ class Seen:
         self.runs = frame[(frame["event"] == "run") & frame["step_id"].isna()]
         self.ended = frame[frame["event"] == "run"]  # the rows of jobs among them
 
+    @cached_property
     def step_ends(self) -> pd.DataFrame:
-        """Return the ends of steps with `own_ms`: the time that each took, without its waits for quota and retries."""
+        """The ends of steps with `own_ms`: the time that each took, without its waits for quota and retries."""
         waits = self.attempts.assign(waited=self.attempts[["queue_ms", "wait_ms"]].sum(axis=1))
         waited = waits.groupby(PLACE, dropna=False)["waited"].sum()
         steps = self.steps[self.steps["event"] == "step"].join(waited, on=PLACE)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agentflow.ops.diagnosis.finding import Finding
-from agentflow.ops.diagnosis.seen import PEERS, PLACE, Seen
+from agentflow.ops.diagnosis.seen import PEERS, PLACE, Seen, are_throttled
 from agentflow.views.format import plural
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _slow_requests(seen: Seen) -> Iterator[Finding]:
 def _slow_steps(seen: Seen) -> Iterator[Finding]:
     """Find steps and runs whose own time, without waits for quota and retries, is over the limits."""
     limit = seen.limits.agent_execution_seconds * 1000
-    steps = seen.new(seen.step_ends())
+    steps = seen.new(seen.step_ends)
     longest_call = seen.attempts.groupby(PLACE, dropna=False)["execution_time"].max().rename("longest_call")
     steps = steps.join(longest_call, on=PLACE)
     of_python = steps["longest_call"].fillna(0) < limit / 3  # a slow request has its own finding
@@ -146,7 +146,7 @@ def _silent(seen: Seen) -> pd.DataFrame:
 
 def _throttled_runs(seen: Seen) -> set[str]:
     attempts = seen.new(seen.attempts)
-    return set(attempts[attempts["error"].str.contains("(?i)throttl", na=False)]["run_id"])
+    return set(attempts[are_throttled(attempts["error"])]["run_id"])
 
 
 def memory(seen: Seen) -> Iterator[Finding]:

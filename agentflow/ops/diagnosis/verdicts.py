@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from agentflow.ops.diagnosis.diagnose import Diagnosis
 from agentflow.ops.diagnosis.finding import CAUSES, Cause
-from agentflow.ops.diagnosis.seen import Seen
+from agentflow.ops.diagnosis.seen import Seen, are_throttled
 from agentflow.ops.diagnosis.times import HANG_SECONDS
 from agentflow.views.format import plural
 from agentflow.views.verdicts import Verdict, Verdicts
@@ -54,12 +54,12 @@ def _refused(what: str) -> Callable[[Seen], str]:
 
 def _throttles(seen: Seen) -> str:
     attempts = seen.new(seen.attempts)
-    throttled = int(attempts["error"].str.contains("(?i)throttl", na=False).sum())
+    throttled = int(are_throttled(attempts["error"]).sum())
     return f"{throttled:,} of {plural(len(attempts), 'request')} throttled"
 
 
 def _longest(seen: Seen) -> str:
-    calls, steps = seen.new(seen.answered)["execution_time"], seen.new(seen.step_ends())["own_ms"]
+    calls, steps = seen.new(seen.answered)["execution_time"], seen.new(seen.step_ends)["own_ms"]
     if calls.dropna().empty and steps.dropna().empty:
         return "nothing was measured"
     told = {"request": calls.max(), "step": steps.max()}
