@@ -84,6 +84,8 @@ class BedrockClient:
         quotas: Mapping[str, Quota] | None = None,
         fallback_model: str | None = None,
     ) -> None:
+        import botocore.session  # noqa: F401 - now, and not as a part of the first call: it takes a quarter of a second
+
         if max_connections is not None and (not isinstance(max_connections, int) or max_connections < 1):
             raise DefinitionError(f"max_connections={max_connections!r} is no number of calls.", fix="Give 1 or more.")
         self.endpoint_url = _checked_url(endpoint_url or setting("BEDROCK_ENDPOINT_URL").value)
