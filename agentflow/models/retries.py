@@ -2,13 +2,13 @@
 
 - A refusal for a quota (`throttle`) is no failure: the call goes on to its deadline, and every pause counts. One within
   a stream may be billed, and is a failure.
-- Other failures that may pass are tried again `AGENTFLOW_MAX_RETRIES` times: the first time almost at once, since most
-  pass at once; then after pauses that grow threefold, for those that take a while.
+- Other failures that may pass are tried again `AGENTFLOW_MAX_RETRIES` times: twice almost at once, since most pass at
+  once; then after pauses that grow fourfold, for those that take a while.
 - All pauses have full jitter: anything from 0 to the longest.
 - The retries of the whole process come out of one budget, so that they never become a storm: one for each ten answers,
   ten a second, and a hundred saved up. A retry for which the budget has no room waits for it.
 
-The shortest pause is that of botocore's own retries of failures that are no throttling (`botocore.retries.standard`,
+The first two pauses are those of botocore's own retries of what is no throttling (`botocore.retries.standard`,
 `non_throttling_base_scale`); the other numbers are AgentFlow's choice.
 """
 
@@ -19,14 +19,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from tenacity import RetryCallState, wait_random_exponential
+from tenacity import RetryCallState, wait_chain, wait_random, wait_random_exponential
 
 from agentflow.core.errors import ModelCallError
 from agentflow.core.model import Attempt
 
 LONGEST_WAIT_SECONDS = 20.0
 LONGEST_THROTTLE_WAIT_SECONDS = 5.0  # the limiter does the rest
-_PAUSE = wait_random_exponential(multiplier=0.05, exp_base=3, max=LONGEST_WAIT_SECONDS)
+_PAUSE = wait_chain(
+    wait_random(0, 0.05),
+    wait_random(0, 0.1),
+    wait_random_exponential(multiplier=0.1, exp_base=4, max=LONGEST_WAIT_SECONDS),  # 1.6 s, and so on
+)
 _THROTTLE_PAUSE = wait_random_exponential(multiplier=0.25, max=LONGEST_THROTTLE_WAIT_SECONDS)
 
 BUDGET_SAVED = 100.0
