@@ -247,6 +247,9 @@ _FAULTS = (
     _Fault("", "", ModelCallError, "Calling {model_id} in {region} failed: {code}: {message}", ""),
 )  # fmt: skip
 
+# Source: the rows above. In lower case, as a log or a metric compares them.
+THROTTLE_CODES = frozenset(code for fault in _FAULTS if fault.kind == "throttle" for code in fault.codes.split())
+
 
 def explain(error: Exception, place: Place) -> ModelCallError:
     """Return the error that a person should see for one of botocore's, urllib3's or Bedrock's own."""

@@ -27,6 +27,7 @@ from agentflow.core.events import (
     StepFinished,
 )
 from agentflow.core.model import ABANDONED
+from agentflow.models.faults import THROTTLE_CODES
 from agentflow.models.limiting.lanes import lanes
 from agentflow.ops.places import Placed
 
@@ -60,11 +61,6 @@ METRICS: Mapping[str, tuple[Unit, str]] = {
 
 Dimension: TypeAlias = tuple[str, str] | None  # name and value
 Samples: TypeAlias = dict[Dimension, dict[str, Counter[float]]]  # metric -> value -> how often
-
-_THROTTLED = frozenset({
-    "throttlingexception", "toomanyrequestsexception", "throttling", "throttledexception", "requestlimitexceeded",
-    "servicequotaexceededexception", "quotaexceededexception", "429",
-})  # fmt: skip
 
 
 class Meter:
@@ -146,7 +142,7 @@ class Meter:
         code = event.attempt.error_code
         if code == ABANDONED:  # nobody knows how it ended
             return
-        throttled = code is not None and code.lower() in _THROTTLED
+        throttled = code is not None and code.lower() in THROTTLE_CODES
         failed = code is not None and not throttled
         self._add(("ModelId", event.model_id), ThrottlingRate=100 * throttled, ModelErrorRate=100 * failed)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from agentflow.models.faults import THROTTLE_CODES
 from agentflow.ops.deployment.config import Thresholds
 from agentflow.ops.diagnosis.finding import Cause, Finding, Severity, as_evidence
 from agentflow.ops.records import Records
@@ -27,7 +28,7 @@ FAILED = frozenset({"failed", "budget_exceeded"})
 
 def are_throttled(errors: pd.Series) -> pd.Series:
     """Return which errors of requests tell of throttling."""
-    return errors.str.contains("(?i)throttl", na=False)
+    return errors.str.lower().isin(THROTTLE_CODES)
 
 
 @dataclass
