@@ -69,6 +69,7 @@ soak: model test-foreign  ## what takes too long for CI: answers over ten seeds,
 bench: model  ## what the engine, the journal, jobs over rows, the local endpoint, logs and metrics cost, beside bare asyncio and the bare model
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/journal.py
+	@$(BIN)/python benchmarks/calls.py
 	@$(BIN)/python benchmarks/batch.py
 	@$(BIN)/python benchmarks/endpoint.py
 	@$(BIN)/python benchmarks/signals.py
