@@ -46,6 +46,7 @@ ROWS_A_CONNECTION = 2  # at the same time, where nobody says: no connection idle
 ROWS_AT_ONCE = 64  # likewise, of a workflow that asks no model
 CHECKPOINT_SECONDS = 30.0  # how often the rows of a chunk that have ended are written, before all of them have
 CHUNKS_AT_ONCE = 2
+STOP_SECONDS = 5.0  # how long requests on their way may take to end, where the world has stopped the job
 FLUSH_SECONDS = 5.0  # how long a chunk waits for the journal, whose events stay in memory until the disk has them
 _NO_TIMEOUT = 10 * 365 * 86_400.0  # each row has the workflow's own
 
@@ -152,6 +153,7 @@ class Job:
         self._doubtful: list[tuple[_Chunk, RunResult]] = []  # closed, with failures that may begin an outage
         self._error: BaseException | None = None
         self._ending: Ending = "done"
+        self._stopping: asyncio.Task[None] | None = None
         limit = wanted.max_concurrency or ROWS_A_CONNECTION * max(connections_of(workflow), default=0) or ROWS_AT_ONCE
         self._gate = Gate(limit)  # another limit may come from `agentflow set`
         self._around = over_rows(
@@ -181,6 +183,8 @@ class Job:
                 await self._change()
         finally:
             checkpoints.cancel()
+            if self._stopping is not None:
+                self._stopping.cancel()
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
@@ -230,7 +234,8 @@ class Job:
         await self._changed.wait()
         self._changed.clear()
         if self._watch.verdict is not None and self._ending == "done":
-            self._stop(self._watch.verdict)
+            self._ending, self._error = "stopped", self._watch.verdict
+            self._stopping = asyncio.create_task(self._stop_soon())
             self._progress.skip(-self._watch.retracted, -self._watch.retracted)
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.remove(task)
@@ -238,13 +243,18 @@ class Job:
             if isinstance(error, BudgetExceeded):
                 self._ending, self._error = "budget", self._error or error
             elif isinstance(error, JobStopped) and self._ending == "done":
-                self._stop(error)
+                self._ending, self._error = "stopped", error
+                self._stop()
             elif error is not None and not (self._ending == "stopped" and isinstance(error, AgentFlowError)):
                 raise error
 
-    def _stop(self, why: JobStopped) -> None:
-        """Let nothing more begin, and end what is at work."""
-        self._ending, self._error = "stopped", why
+    async def _stop_soon(self) -> None:
+        """Let nothing more begin, and end what is at work once its requests had time: one given up counts as paid."""
+        await self._gate.close(STOP_SECONDS)
+        self._stop()
+
+    def _stop(self) -> None:
+        """End what is at work."""
         for task in self._tasks:
             task.cancel()
 

@@ -14,7 +14,9 @@ from agentflow.core.errors import (
     PastError,
     ProfileNeededError,
     RunInterrupted,
+    StepTimeoutError,
     UnknownModelError,
+    WorkflowTimeoutError,
 )
 from agentflow.core.result import RunResult
 
@@ -32,10 +34,13 @@ _ALWAYS = (
     UnknownModelError,
 )
 _NAMES = frozenset(kind.__name__ for kind in _ALWAYS)
-_OUTAGE = {"capacity", "network", "timeout"}
+_OUTAGE = {"capacity", "network", "timeout", "throttle"}
 
 
-def _is_outage(error: BaseException) -> bool:
+def _may_be_outage(error: BaseException) -> bool:
+    """Return whether an error is a row's own, or the world's, as those of other rows will tell."""
+    if isinstance(error, StepTimeoutError | WorkflowTimeoutError):  # of a model that hangs, or throttles for ever
+        return True
     return isinstance(error, ModelCallError) and error.kind in _OUTAGE
 
 
@@ -59,7 +64,7 @@ class Watch:
 
     Parameters
     ----------
-    max_failures : how many rows may fail; None is no limit.
+    max_failures : how many rows may fail, whatever is to blame; None is no limit, but an outage stops the job.
 
     Attributes
     ----------
@@ -73,6 +78,7 @@ class Watch:
         self._max_failures = max_failures
         self._failures = 0
         self._outages = 0
+        self._is_down = False
 
     def ended(self, error: BaseException | None) -> None:
         """Take in how a row ended; None is well."""
@@ -85,20 +91,25 @@ class Watch:
             self._stop(f"The rows cannot be asked: {error}")
             return
         self._failures += 1
-        self._outages = self._outages + 1 if _is_outage(error) else 0
+        if self._max_failures is not None:
+            if self._failures > self._max_failures:
+                allowed = f"more than the {self._max_failures:,} allowed in one go"
+                self._stop(f"{self._failures:,} rows failed, {allowed}; the last: {error}")
+            return
+        self._outages = self._outages + 1 if _may_be_outage(error) else 0
         if self._outages >= OUTAGE_ROWS:
             self.retracted = OUTAGE_ROWS - 1
-            self._stop(f"{self._outages} rows failed one after the other, and none was answered between them: {error}")
-        elif self._max_failures is not None and self._failures > self._max_failures:
+            self._is_down = True
             self._stop(
-                f"{self._failures:,} rows failed, more than the {self._max_failures:,} allowed; the last: {error}"
+                f"{self._outages} rows failed one after the other, and none was answered between them: {error}",
+                f"{GOES_ON} If these rows are to blame, let N of them fail: --max-failures N (max_failures=N).",
             )
 
     def is_of_world(self, error: BaseException) -> bool:
         """Return whether an error is no row's own, so that others would fail too; those of an outage are not."""
         if isinstance(error, ModelCallError) and error.kind in ("auth", "daily quota"):
             return True
-        if self._outages >= OUTAGE_ROWS and _is_outage(error):
+        if self._is_down and _may_be_outage(error):
             return True
         return isinstance(error, _ALWAYS) or (isinstance(error, PastError) and error.type_name in _NAMES)
 
@@ -109,7 +120,7 @@ class Watch:
 
     def is_unclear(self, error: BaseException) -> bool:
         """Return whether an error is one of those."""
-        return self.in_doubt and _is_outage(error)
+        return self.in_doubt and _may_be_outage(error)
 
-    def _stop(self, what: str) -> None:
-        self.verdict = self.verdict or JobStopped(what, fix=GOES_ON)
+    def _stop(self, what: str, fix: str = GOES_ON) -> None:
+        self.verdict = self.verdict or JobStopped(what, fix=fix)

@@ -21,6 +21,7 @@ class Gate:
         self.watchers: list[Callable[[int], None]] = []
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._emptied: asyncio.Future[None] | None = None
 
     def change(self, limit: int) -> None:
         """Let another number in from now on; those who are inside stay."""
@@ -28,6 +29,13 @@ class Gate:
         for watcher in self.watchers:
             watcher(limit)
         self._let_in()
+
+    async def close(self, within_seconds: float) -> None:
+        """Let nobody in any more, and wait until those who are inside have left, or the time is over."""
+        self.limit = 0
+        if self._inside:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._emptied], timeout=within_seconds)
 
     async def __aenter__(self) -> None:
         if self._inside < self.limit and not self._waiting:
@@ -47,6 +55,8 @@ class Gate:
     async def __aexit__(self, *_error: object) -> None:
         self._inside -= 1
         self._let_in()
+        if self._inside == 0 and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
 
     def _let_in(self) -> None:
         while self._waiting and self._inside < self.limit:

@@ -174,6 +174,47 @@ def test_an_outage_stops_the_job_and_its_rows_are_asked_again(
     assert set(pd.read_parquet(folder / "out")["status"]) == {"ok"}
 
 
+def test_what_was_refused_for_the_worlds_sake_costs_nothing(scripted: Endpoint, folder: Path, command: Command) -> None:
+    scripted.follow(text="fine", latency_ms=20)
+    expired = {"fault": "error", "code": "ExpiredTokenException", "status": 403, "message": "expired"}
+    scripted.faults(expired)
+    for _ in range(2):
+        code, output, errors = command("--budget", "0.1")
+        assert code == 5, errors
+        assert "$0.00 spent" in output
+    scripted.faults()
+    assert command("--budget", "0.1")[0] == 0
+
+
+def test_rows_that_take_too_long_one_after_the_other_are_an_outage(
+    scripted: Endpoint, folder: Path, command: Command
+) -> None:
+    text = WORKFLOW.replace("timeout_seconds: 60", "timeout_seconds: 0.2")
+    (folder / "workflow.yaml").write_text(text)
+    scripted.follow(text="fine", latency_ms=1000)
+    code, output, errors = command("--max-concurrency", "4")
+    assert code == 5, errors
+    assert output.startswith("0 of 60 rows are done;")
+    assert "5 rows failed one after the other" in output
+    scripted.follow(text="fine")
+    code, _, errors = command()
+    assert code == 0, errors
+
+
+def test_rows_to_blame_for_what_looks_like_an_outage_can_be_let_fail(
+    scripted: Endpoint, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
+    scripted.follow(text="fine")
+    scripted.faults({"fault": "internal_error", "prompt": "ticket 1[0-9]"})
+    code, output, _ = command("--max-concurrency", "2")
+    assert code == 5
+    assert "--max-failures N" in output
+    code, output, errors = command("--max-concurrency", "2", "--max-failures", "20")
+    assert code == 3, errors
+    assert "10 of them failed" in output
+
+
 def test_failed_rows_are_rows_and_can_be_asked_again(scripted: Endpoint, folder: Path, command: Command) -> None:
     scripted.follow(text="fine")
     scripted.faults(
