@@ -189,9 +189,12 @@ class Job:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
-            if self._watch.verdict is not None:
-                await self._take_back()
-            await self._save()
+            try:
+                if self._watch.verdict is not None:
+                    await self._take_back()
+                await self._save()
+            except JobStopped as error:  # the output on S3 cannot be written: the journal has what is not there
+                self._ending, self._error = "stopped", self._error or error
         if self._ending == "done":
             self._folder.drop_parts_aside()
         progress, spent_usd = self._progress, self._manifest.spent_usd()
@@ -272,7 +275,7 @@ class Job:
                 raise JobStopped(f"The job was {chunk.result.how_interrupted}.", fix=GOES_ON) from None
             raise
         finally:
-            await self._close(chunk)
+            await self._close_in_any_case(chunk)
 
     def _skip_known(self, chunk: _Chunk) -> None:
         """Count the rows that are known and that the chunk's run does not ask for."""
@@ -316,6 +319,19 @@ class Job:
         await self._save()
         self._active[run.run_id] = chunk
         await run.execute()
+
+    async def _close_in_any_case(self, chunk: _Chunk) -> None:
+        """Write what a chunk's rows gave, also where its task is cancelled meanwhile."""
+        closing = asyncio.create_task(self._close(chunk))
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
 
     async def _close(self, chunk: _Chunk) -> None:
         """Write what a chunk's rows gave, and what that cost."""
@@ -399,11 +415,15 @@ class Job:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS / 10)
             lock.keep(self._folder.path)
-            for chunk in list(self._active.values()):
-                if time.monotonic() - chunk.written_at > CHECKPOINT_SECONDS:
-                    self._take_over(chunk, while_unclear=False)
-                    await function_pool().run(partial(self._write, chunk))
-                    await self._save()
+            try:
+                for chunk in list(self._active.values()):
+                    if time.monotonic() - chunk.written_at > CHECKPOINT_SECONDS:
+                        self._take_over(chunk, while_unclear=False)
+                        await function_pool().run(partial(self._write, chunk))
+                        await self._save()
+            except JobStopped as error:
+                self._watch.stop(error)
+                self._changed.set()
 
     def _take(self, event: Event, result: RunResult) -> None:
         """Count what happens; called on any thread."""

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from agentflow.batch.folder import LOCK
+from agentflow.batch.lock import locked_on_s3
 from agentflow.batch.manifest import digest_of
+from agentflow.batch.world import GOES_ON, JobStopped
+from agentflow.core.errors import InputError
 from agentflow.models.s3 import is_s3, place_on_s3, s3_client, s3_errors_of
 from agentflow.utils.env import home_folder
 
@@ -55,17 +58,22 @@ def mirrored(out: Path | str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
     folder = home_folder() / "jobs" / f"s3-{digest_of([out])}"
     folder.mkdir(parents=True, exist_ok=True)
     client = s3_client()
-    with s3_errors_of(out):
-        _fetch(client, bucket, prefix, folder)
 
     def on_written(file: Path) -> None:
         key = f"{prefix}/{file.relative_to(folder).as_posix()}"
-        if file.exists():
-            client.upload_file(str(file), bucket, key)
-        else:
-            client.delete_object(Bucket=bucket, Key=key)
+        try:
+            with s3_errors_of(out):
+                if file.exists():
+                    client.upload_file(str(file), bucket, key)
+                else:
+                    client.delete_object(Bucket=bucket, Key=key)
+        except InputError as error:
+            raise JobStopped(f"The output cannot be written: {error.what}", fix=GOES_ON) from error
 
-    yield folder, on_written
+    with locked_on_s3(client, bucket, f"{prefix}/{LOCK}", out):
+        with s3_errors_of(out):
+            _fetch(client, bucket, prefix, folder)
+        yield folder, on_written
 
 
 def _fetch(client: Any, bucket: str, prefix: str, folder: Path) -> None:
@@ -74,7 +82,7 @@ def _fetch(client: Any, bucket: str, prefix: str, folder: Path) -> None:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
         for entry in page.get("Contents", ()):
             file = folder / entry["Key"].removeprefix(f"{prefix}/")
-            if folder not in file.resolve().parents:
+            if folder not in file.resolve().parents or file.name == LOCK:
                 continue
             there.add(file)
             file.parent.mkdir(parents=True, exist_ok=True)

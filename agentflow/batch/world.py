@@ -122,5 +122,9 @@ class Watch:
         """Return whether an error is one of those."""
         return self.in_doubt and _may_be_outage(error)
 
+    def stop(self, why: JobStopped) -> None:
+        """Take in that the job has to stop, whatever its rows do."""
+        self.verdict = self.verdict or why
+
     def _stop(self, what: str, fix: str = GOES_ON) -> None:
-        self.verdict = self.verdict or JobStopped(what, fix=fix)
+        self.stop(JobStopped(what, fix=fix))

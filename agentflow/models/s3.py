@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentflow.core.errors import InputError
 from agentflow.models.transport import existing_profile
@@ -25,11 +24,11 @@ def place_on_s3(url: str) -> tuple[str, str]:
     InputError
         The URL has none of both.
     """
-    parts = urlsplit(url)
-    key = parts.path.strip("/")
-    if not parts.netloc or not key:
+    bucket, _, path = url.removeprefix("s3://").partition("/")  # a key may have `?` and `#`, so this is no URL
+    key = path.strip("/")
+    if not bucket or not key:
         raise InputError(f"{url!r} is no place on S3.", fix="Give s3://BUCKET/KEY.")
-    return parts.netloc, key
+    return bucket, key
 
 
 @contextmanager

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pandas as pd
 import pytest
+from botocore.exceptions import ClientError
 
 from agentflow.core.errors import InputError
+from agentflow.models.s3 import place_on_s3
 from tests.batch.command import CALLS_A_ROW, WORKFLOW, tickets
 from tests.endpoint import Endpoint
 from tests.ops.moto_server import running_moto
@@ -73,6 +79,40 @@ def test_another_machine_goes_on(scripted: Endpoint, s3: Any, tmp_path: Path, mo
     requests = scripted.stats()["requests"]
     assert work(scripted, tmp_path / "third", monkeypatch) == 0
     assert scripted.stats()["requests"] == requests
+
+
+def test_two_machines_do_not_work_at_the_same_job(
+    scripted: Endpoint, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3.put_object(Bucket="jobs", Key="in.csv", Body=tickets(4).to_csv(index=False).encode())
+    scripted.follow(text="fine")
+    lock = f"out/{date.today().isoformat()}/_lock"  # noqa: DTZ011 - as the command, by the local day
+    for host, code in (("elsewhere", 1), (socket.gethostname(), 0)):  # there nobody can look; here the process is gone
+        other = {"pid": 2**22 + 1, "process_started": 1.0, "host": host}
+        s3.put_object(Bucket="jobs", Key=lock, Body=json.dumps(other).encode())
+        assert work(scripted, tmp_path / "home", monkeypatch) == code
+    assert "Process 4194305 on elsewhere works at this job already." in capsys.readouterr().err
+    assert scripted.stats()["answers"] == 4 * CALLS_A_ROW
+    assert "_lock" not in str(s3.list_objects_v2(Bucket="jobs", Prefix="out/"))
+
+
+def test_an_output_that_cannot_be_written_any_more_stops_the_job(
+    scripted: Endpoint, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3.put_object(Bucket="jobs", Key="in.csv", Body=tickets(4).to_csv(index=False).encode())
+    scripted.follow(text="fine")
+    forbidden = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
+    with monkeypatch.context() as broken:  # moto has no rights that end in mid-run
+        broken.setattr("boto3.s3.inject.upload_file", Mock(side_effect=forbidden))
+        assert work(scripted, tmp_path / "home", monkeypatch) == 5
+    assert "The output cannot be written: s3://jobs/out/" in capsys.readouterr().out
+    assert work(scripted, tmp_path / "home", monkeypatch) == 0
+    assert scripted.stats()["answers"] == 4 * CALLS_A_ROW
+
+
+@pytest.mark.parametrize("key", ["a#1", "a?b", "a b/c"])
+def test_a_key_may_have_any_character(key: str) -> None:
+    assert place_on_s3(f"s3://jobs/{key}/") == ("jobs", key)
 
 
 def test_what_is_not_there_is_told(
