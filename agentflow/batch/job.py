@@ -244,7 +244,7 @@ class Job:
             self._tasks.remove(task)
             error = None if task.cancelled() else task.exception()
             if isinstance(error, BudgetExceeded):
-                self._ending, self._error = "budget", self._error or error
+                self._ending, self._error = "budget", self._error or _of_job(error)
             elif isinstance(error, JobStopped) and self._ending == "done":
                 self._ending, self._error = "stopped", error
                 self._stop()
@@ -448,3 +448,17 @@ class Job:
         if error is None or not self._watch.is_of_world(error):
             self._progress.ended(failed=error is not None)
         self._changed.set()
+
+
+def _of_job(error: BudgetExceeded) -> BudgetExceeded:
+    """Return the error of a chunk's run as one of the job, which goes on by itself."""
+    enough = dollars(error.spent_usd + error.next_usd)
+    of_job = BudgetExceeded(
+        error.what,
+        fix=f"{GOES_ON[:-1]}, with a budget of at least ${enough} (--budget, budget_usd).",
+        limit_usd=error.limit_usd,
+        spent_usd=error.spent_usd,
+        next_usd=error.next_usd,
+    )
+    of_job.result = error.result
+    return of_job

@@ -131,6 +131,7 @@ def test_a_budget_holds_over_restarts(scripted: Endpoint, folder: Path, command:
         code, output, errors = command("--budget", "0.003")
         assert code == 4, errors
         assert "budget of $0.003" in output
+        assert "the same command goes on, with a budget of at least $0.00" in output
         assert 0.002 < spent_usd(scripted) <= 0.003
     code, _, errors = command("--budget", "1")
     assert code == 0, errors
