@@ -35,7 +35,7 @@ class PartInfo:
     ----------
     keys : of its rows, in order.
     of : the keys of all rows of its chunk, as one.
-    content : likewise, quicker to find out, but other where equal rows are kept in another way.
+    content : tells all columns of its chunk, with their types, from others.
     digest : of the workflow that gave the outputs.
     complete : whether all rows of the chunk are in it.
     failed : how many of them failed.
@@ -109,10 +109,21 @@ class JobFolder:
         records : of the same rows.
         kinds : of the outputs' columns.
         """
+        self._write(chunk, rows, arrays(records, _ordered(kinds)), info)
+
+    def renew_inputs(self, chunk: int, rows: pa.Table, info: PartInfo, kinds: Mapping[str, Kind]) -> None:
+        """Write a part anew with what the input has by now; parameters as for `write_part`."""
+        import pyarrow.parquet as pq
+
+        before = pq.read_table(self._part(chunk))
+        outputs = {name: before[name] for name in _ordered(kinds) if name in before.column_names}
+        self._write(chunk, rows, outputs, info)
+
+    def _write(self, chunk: int, rows: pa.Table, outputs: Mapping[str, pa.Array], info: PartInfo) -> None:
         import pyarrow.parquet as pq
 
         table = rows
-        for name, column in arrays(records, _ordered(kinds)).items():
+        for name, column in outputs.items():
             table = table.append_column(name, column)
         metadata = {**(rows.schema.metadata or {}), _META: json.dumps(asdict(info)).encode()}
         table = table.replace_schema_metadata(metadata)

@@ -20,6 +20,7 @@ from agentflow.batch import lock
 from agentflow.batch.binding import Binding, Row, content_of, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.manifest import ChunkRun, digest_of
+from agentflow.batch.naming import renamed
 from agentflow.batch.opening import Opened
 from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
 from agentflow.batch.progress import Progress
@@ -121,7 +122,7 @@ class Job:
     ----------
     chunks : the rows, from the first one on.
     opened : what is known of it.
-    new_names : column of the input -> its name in the output, where that is another one.
+    names : column of the input -> its name in the output, where that is another one.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Job:
         opened: Opened,
         wanted: Wanted,
         progress: Progress,
-        new_names: Mapping[str, str],
+        names: Mapping[str, str],
     ) -> None:
         self._chunks = enumerate(chunks)
         self._binding = binding
@@ -143,7 +144,7 @@ class Job:
         self._manifest = opened.manifest
         self._wanted = wanted
         self._progress = progress
-        self._new_names = new_names
+        self._names = names
         self._watch = Watch(wanted.max_failures)
         self._active: dict[str, _Chunk] = {}  # by the id of its run
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,9 +207,8 @@ class Job:
                 self._progress.skip(len(info.keys), info.failed)
                 continue
             rows = self._binding.rows(table)
-            names = [self._new_names.get(name, name) for name in table.column_names]
-            named = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
-            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(table, self._binding))
+            named = renamed(table, self._names)
+            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(named, self._binding))
             here = self._folder.records(number, manifest.kinds) if is_current else {}
             for position, key in enumerate(chunk.keys):
                 record = here.get(key) or self._opened.known.get(key)

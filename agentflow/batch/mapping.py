@@ -17,8 +17,8 @@ from agentflow.batch.folder import JobFolder
 from agentflow.batch.job import Job, Outcome
 from agentflow.batch.lock import locked
 from agentflow.batch.manifest import digest_of
+from agentflow.batch.naming import new_names
 from agentflow.batch.opening import Opened, open_job, open_manifest
-from agentflow.batch.outputs import ABOUT
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import tell_quote
 from agentflow.batch.remote import local_copy, mirrored
@@ -66,13 +66,17 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
         if not names:
             raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
         binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
+        new = new_names(workflow.steps, source.schema)
         out = _out(workflow, wanted, source, binding)
         with mirrored(out) as (path, on_written), locked(path):
             folder = JobFolder(path, on_written)
             manifest = open_manifest(workflow, folder, accept_changes=wanted.accept_changes)
             path.mkdir(parents=True, exist_ok=True)
-            opened = open_job(source, binding, folder, manifest, retry_failed=wanted.retry_failed)
-            return _work(workflow, source=source, binding=binding, folder=folder, opened=opened, wanted=wanted), path
+            opened = open_job(source, binding, folder, manifest, names=new, retry_failed=wanted.retry_failed)
+            outcome = _work(
+                workflow, source=source, binding=binding, folder=folder, opened=opened, wanted=wanted, names=new
+            )
+            return outcome, path
 
 
 def _work(
@@ -83,6 +87,7 @@ def _work(
     folder: JobFolder,
     opened: Opened,
     wanted: Wanted,
+    names: Mapping[str, str],
 ) -> Outcome:
     if wanted.shown and opened.to_ask:
         tell_quote(workflow, opened, wanted.max_concurrency)
@@ -95,7 +100,7 @@ def _work(
         opened=opened,
         wanted=wanted,
         progress=progress,
-        new_names=_new_names(workflow, source),
+        names=names,
     )
     outcomes: list[Outcome] = []
 
@@ -155,15 +160,6 @@ def _settled_objects() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:
-    """Return other names for columns of the input whose names the output has for something else."""
-    return {
-        name: f"input_{name}"
-        for name in source.schema.names
-        if name in ABOUT or name.partition(".")[0] in workflow.steps
-    }
 
 
 def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -> Path | str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from agentflow.batch.binding import Binding, Row, check, content_of, numbered, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.manifest import ChunkRun, Manifest, digest_of
+from agentflow.batch.naming import renamed
 from agentflow.batch.outputs import Record, record_of
 from agentflow.batch.source import Source
 from agentflow.core.budget import spent_of
@@ -34,6 +35,7 @@ class Opened:
     to_ask : how many of them have not ended, or are to be asked again.
     sample : some of those.
     known : what is known of rows of an earlier input, by their keys.
+    stale : the numbers of the chunks whose rows are those of their part, but not all columns or types are.
     spent_usd : what the job has cost so far; None where nobody knows.
     """
 
@@ -43,6 +45,7 @@ class Opened:
     sample: list[Row] = field(default_factory=list)
     known: Mapping[str, Record] = field(default_factory=dict)
     spent_usd: Decimal | None = Decimal(0)
+    stale: set[int] = field(default_factory=set)
 
 
 def open_manifest(workflow: Workflow, folder: JobFolder, *, accept_changes: bool) -> Manifest:
@@ -77,8 +80,22 @@ def open_manifest(workflow: Workflow, folder: JobFolder, *, accept_changes: bool
     return manifest
 
 
-def open_job(source: Source, binding: Binding, folder: JobFolder, manifest: Manifest, *, retry_failed: bool) -> Opened:
-    """Read and check all rows, and find out which of them have to be asked. Blocks.
+def open_job(
+    source: Source,
+    binding: Binding,
+    folder: JobFolder,
+    manifest: Manifest,
+    *,
+    names: Mapping[str, str],
+    retry_failed: bool,
+) -> Opened:
+    """Read and check all rows, find out which of them have to be asked, and give the parts the input's columns of now.
+
+    Blocks.
+
+    Parameters
+    ----------
+    names : column of the input -> its name in the output, where that is another one.
 
     Raises
     ------
@@ -88,13 +105,15 @@ def open_job(source: Source, binding: Binding, folder: JobFolder, manifest: Mani
     journal = opened_journal()
     opened = Opened(manifest, spent_usd=_spent(manifest, journal))
     known = folder.earlier_records(manifest.digest, manifest.kinds)
-    if _survey(source, binding, folder, opened, known, retry_failed=retry_failed):
+    if _survey(source, binding, folder, opened, known, names=names, retry_failed=retry_failed):
         _set_aside(folder, manifest, journal)
         known = folder.earlier_records(manifest.digest, manifest.kinds)
-        _survey(source, binding, folder, opened, known, retry_failed=retry_failed)
+        _survey(source, binding, folder, opened, known, names=names, retry_failed=retry_failed)
     if opened.rows == 0:
         raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
     opened.known = known
+    if opened.stale:
+        _renew(source, binding, folder, opened, names)
     return opened
 
 
@@ -105,6 +124,7 @@ def _survey(
     opened: Opened,
     known: Mapping[str, Record],
     *,
+    names: Mapping[str, str],
     retry_failed: bool,
 ) -> bool:
     """Count the rows and those to ask, take the sample, and return whether the parts are of another input."""
@@ -112,19 +132,25 @@ def _survey(
     chance = random.Random(0)  # noqa: S311 - a sample, no secret
     opened.rows = opened.to_ask = 0
     opened.sample.clear()
+    opened.stale.clear()
     before = {key for key, record in known.items() if record["status"] == "ok" or not retry_failed}
     is_other_input, number = False, -1
     for number, first, table in numbered(source.chunks()):
         check(source, binding, first, table)
         info, run = folder.info(number), manifest.runs.get(number)
         opened.rows += len(table)
-        if info is not None and _is_done(info, manifest, retry_failed) and info.content == content_of(table, binding):
+        is_same = info is not None and info.content == content_of(renamed(table, names), binding)
+        if info is not None and _is_done(info, manifest, retry_failed) and is_same:
             continue
         left = binding.rows(table)
         if info is not None or run is not None or before:
             keys = row_keys(left)
             other_run = run is not None and not run.is_closed and run.of(keys) is None
             is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
+            if info is not None and not is_same:
+                opened.stale.add(number)
+            if info is not None and _is_done(info, manifest, retry_failed) and not is_other_input:
+                continue
             ended = before
             if info is not None and info.digest == manifest.digest:
                 ended = before.union(
@@ -138,6 +164,19 @@ def _survey(
             elif (place := chance.randrange(opened.to_ask)) < SAMPLE_ROWS:
                 opened.sample[place] = row
     return is_other_input or folder.last_part() > number
+
+
+def _renew(source: Source, binding: Binding, folder: JobFolder, opened: Opened, names: Mapping[str, str]) -> None:
+    """Write the parts anew whose rows are the same, but whose other columns, index or types are not those of now."""
+    for number, table in enumerate(source.chunks()):
+        if number not in opened.stale or (info := folder.info(number)) is None:
+            continue
+        left = iter(enumerate(row_keys(binding.rows(table))))
+        # in the order of the rows, but there may be fewer
+        positions = [next(position for position, other in left if other == key) for key in info.keys]
+        named = renamed(table, names)
+        info = replace(info, content=content_of(named, binding))
+        folder.renew_inputs(number, named.take(positions), info, opened.manifest.kinds)
 
 
 def _is_done(info: PartInfo, manifest: Manifest, retry_failed: bool) -> bool:
