@@ -28,7 +28,14 @@ from agentflow.batch.quoting import connections_of
 from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import GOES_ON, JobStopped, Watch
 from agentflow.core.budget import dollars, spent_of
-from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
+from agentflow.core.errors import (
+    AgentFlowError,
+    BudgetExceeded,
+    PastError,
+    RunNotFoundError,
+    UnknownPriceError,
+    WorkflowError,
+)
 from agentflow.core.events import Event, NestedEvent, RunStarted, StepFailed, StepFinished
 from agentflow.core.gate import Gate
 from agentflow.core.journal import opened_journal
@@ -161,6 +168,7 @@ class Job:
             STEP,
             gate=self._gate,
             tap=self._take,
+            stays_failed=self._stays_failed,
             with_readers=True,
             timeout_seconds=_NO_TIMEOUT,
             max_concurrency=limit,
@@ -251,7 +259,9 @@ class Job:
     async def _work(self, chunk: _Chunk) -> None:
         """Have the rows of a chunk asked that are not known, and write what they gave."""
         try:
-            if not await self._resume(chunk):
+            if not chunk.unknown():
+                self._skip_known(chunk)
+            elif not await self._resume(chunk):
                 await self._begin(chunk)
         except BudgetExceeded:
             raise
@@ -271,13 +281,16 @@ class Job:
         self._progress.skip(len(skipped), sum(chunk.known[at]["status"] != "ok" for at in skipped))
 
     async def _resume(self, chunk: _Chunk) -> bool:
-        """Go on with a run that was cut short, or whose failed rows are to run again; return whether there is one."""
+        """Go on with a run that was cut short, or whose failed rows are to run again; return whether there is one.
+
+        Rows stay as they are that are known to have failed.
+        """
         note = self._manifest.runs.get(chunk.number)
         positions = note.of(chunk.keys) if note else None
         if note is None or positions is None:
             return False
         chunk.positions, chunk.run_id, chunk.open_rows = positions, note.run_id, len(positions)
-        note.is_closed = False
+        note.is_closed, note.digest = False, self._manifest.digest
         self._active[note.run_id] = chunk
         self._skip_known(chunk)
         try:
@@ -302,7 +315,9 @@ class Job:
         chunk.run_id, chunk.result = run.run_id, run.result
         whole = len(chunk.positions) == len(chunk.rows)
         keys = digest_of([chunk.keys[position] for position in chunk.positions])
-        self._manifest.runs[chunk.number] = ChunkRun(run.run_id, None if whole else chunk.positions, keys)
+        self._manifest.runs[chunk.number] = ChunkRun(
+            run.run_id, None if whole else chunk.positions, keys, digest=self._manifest.digest
+        )
         await self._save()
         self._active[run.run_id] = chunk
         await run.execute()
@@ -343,6 +358,8 @@ class Job:
         step = result.rows.get(STEP)
         for position, row in zip(chunk.positions, (step.items if step else None) or (), strict=False):
             cause = root_of(row.error) if row.status is StepStatus.FAILED and row.error else None
+            if isinstance(cause, PastError):  # it has not run again: what was written of it holds
+                continue
             if cause and not while_unclear and self._watch.is_unclear(cause):
                 continue
             if row.status is StepStatus.OK or (cause and not self._watch.is_of_world(cause)):
@@ -406,8 +423,15 @@ class Job:
                 chunk.result = result
                 step = result.rows.get(STEP)
                 ended = sum(row.status is StepStatus.OK for row in (step.items if step else None) or ())
-                chunk.open_rows -= ended
-                self._progress.skip(ended, 0)
+                failed = sum(self._stays_failed(chunk.run_id, item) for item in range(len(chunk.positions)))
+                chunk.open_rows -= ended + failed
+                self._progress.skip(ended + failed, failed)
+
+    def _stays_failed(self, run_id: str, item: int) -> bool:
+        """Return whether a row of a run that goes on is known to have failed, and is not to be asked again."""
+        chunk = self._active[run_id]
+        record = chunk.known.get(chunk.positions[item])
+        return record is not None and record["status"] != "ok"
 
     def _ended(self, event: StepFinished | StepFailed, chunk: _Chunk | None) -> None:
         """Count a row that has ended; rows end on the event loop's thread."""

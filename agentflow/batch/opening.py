@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from agentflow.batch.outputs import Record, record_of
 from agentflow.batch.source import Source
 from agentflow.core.budget import spent_of
 from agentflow.core.errors import InputError, ResumeError, RunNotFoundError
-from agentflow.core.journal import Journal, opened_journal
-from agentflow.core.step_row import StepStatus
+from agentflow.core.journal import Journal, PastRun, opened_journal
+from agentflow.core.step_row import StepRow, StepStatus
 
 if TYPE_CHECKING:
     from agentflow.core.workflow import Workflow
@@ -156,7 +157,12 @@ def _survey(
                 ended = before.union(
                     _ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys
                 )
-            left = [row for row, key in zip(left, keys, strict=True) if key not in ended]
+            answered = _answered(run, keys, manifest) if run is not None else set()
+            left = [
+                row
+                for position, (row, key) in enumerate(zip(left, keys, strict=True))
+                if key not in ended and position not in answered
+            ]
         for row in left:
             opened.to_ask += 1
             if len(opened.sample) < SAMPLE_ROWS:
@@ -188,6 +194,14 @@ def _ended_well(folder: JobFolder, number: int, manifest: Manifest) -> set[str]:
     return {key for key, record in records.items() if record["status"] == "ok"}
 
 
+def _answered(run: ChunkRun, keys: list[str], manifest: Manifest) -> set[int]:
+    """Return the positions of the rows of a chunk that ended well in its run, which was cut short."""
+    positions = run.of(keys)
+    if positions is None or (past := _past(run, manifest, opened_journal())) is None:
+        return set()
+    return {at for at, row in zip(positions, _items(past), strict=False) if row.status is StepStatus.OK}
+
+
 def _spent(manifest: Manifest, journal: Journal) -> Decimal:
     """Bring up to date what runs have cost that were cut short, and return what the job has."""
     for run in manifest.runs.values():
@@ -203,23 +217,35 @@ def _spent(manifest: Manifest, journal: Journal) -> Decimal:
 def _set_aside(folder: JobFolder, manifest: Manifest, journal: Journal) -> None:
     """Keep what is known of the rows of an input that has changed since, by what the rows are."""
     for number, run in list(manifest.runs.items()):
-        if not run.is_closed and (records := _harvest(run, journal)):
+        if records := _harvest(run, manifest, journal):
             folder.write_aside(records, manifest)
         manifest.drop_run(number)
     folder.set_parts_aside()
     folder.write_manifest(manifest.to_json())
 
 
-def _harvest(run: ChunkRun, journal: Journal) -> dict[str, Record]:
+def _harvest(run: ChunkRun, manifest: Manifest, journal: Journal) -> dict[str, Record]:
     """Return what a run that was cut short knows of its rows, by their keys."""
-    try:
-        past = journal.past_run(run.run_id)
-    except RunNotFoundError:
-        return {}
-    rows = past.inputs.get("row", [])
-    items = [row for step in past.result.rows.values() for row in step.items or ()]
-    return {
-        key: record_of(row, run.run_id)
-        for key, row in zip(row_keys(rows), items, strict=False)
-        if row.status is StepStatus.OK
-    }
+    past = _past(run, manifest, journal)
+    return (
+        {
+            key: record_of(row, run.run_id)
+            for key, row in zip(row_keys(past.inputs.get("row", [])), _items(past), strict=False)
+            if row.status is StepStatus.OK
+        }
+        if past
+        else {}
+    )
+
+
+def _past(run: ChunkRun, manifest: Manifest, journal: Journal) -> PastRun | None:
+    """Return what the journal has of a run that was cut short; None where that is of no use."""
+    if run.is_closed or run.digest != manifest.digest:
+        return None
+    with suppress(RunNotFoundError):  # it was deleted, or this is another machine
+        return journal.past_run(run.run_id)
+    return None
+
+
+def _items(past: PastRun) -> list[StepRow]:
+    return [row for step in past.result.rows.values() for row in step.items or ()]

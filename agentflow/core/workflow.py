@@ -92,6 +92,7 @@ class Workflow:
         self._delta_readers: set[Reader] = set()
         self._own_taps: list[Tap] = []
         self._gate: Gate | None = None  # that its runs share
+        self._stays_failed: Callable[[str, int], bool] = lambda _run_id, _item: False  # where a run goes on; see `Run`
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
         self._display_mode = mode_of_environment()
@@ -661,6 +662,7 @@ class Workflow:
             waiting=Interruptible(),
             again=resumption.again,
             gate=self._gate,
+            stays_failed=self._stays_failed,
         )
         return await self._run_here(run)
 
