@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from agentflow.batch import lock
 from agentflow.batch.binding import Binding, Row, content_of, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
+from agentflow.batch.known import Known
 from agentflow.batch.manifest import ChunkRun, digest_of
 from agentflow.batch.naming import renamed
 from agentflow.batch.opening import Opened
@@ -198,7 +199,7 @@ class Job:
                 await self._take_back()
             await self._save()
         if self._ending == "done":
-            self._folder.drop_parts_aside()
+            await function_pool().run(partial(self._folder.tidy_aside, self._manifest.digest))
         progress, spent_usd = self._progress, self._manifest.spent_usd()
         return Outcome(self._opened.rows, progress.done, progress.failed, spent_usd, self._ending, self._error)
 
@@ -207,20 +208,22 @@ class Job:
         return await function_pool().run(self._next_unfinished)
 
     def _next_unfinished(self) -> _Chunk | None:
-        manifest, retry = self._manifest, self._wanted.retry_failed
+        manifest, retry, earlier = self._manifest, self._wanted.retry_failed, self._opened.known
         for number, table in self._chunks:
             info = self._folder.info(number)
             is_current = info is not None and info.digest == manifest.digest
             if info is not None and is_current and info.complete and not (retry and info.failed):
                 self._progress.skip(len(info.keys), info.failed)
+                for key in info.keys if earlier else ():
+                    earlier.take(key)
                 continue
             rows = self._binding.rows(table)
             named = renamed(table, self._names)
             chunk = _Chunk(number, named, rows, row_keys(rows), content_of(named, self._binding))
-            here = self._folder.records(number, manifest.kinds) if is_current else {}
+            here = Known(self._folder.records(number, manifest.kinds) if is_current else (), without_failed=retry)
             for position, key in enumerate(chunk.keys):
-                record = here.get(key) or self._opened.known.get(key)
-                if record is not None and not (retry and record["status"] != "ok"):
+                records = here.take(key), earlier.take(key)  # from both: one answer is not to be two rows' own
+                if record := records[0] or records[1]:
                     chunk.known[position] = record
             return chunk
         return None

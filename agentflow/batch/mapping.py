@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -12,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentflow.batch.binding import Binding, bind, row_keys
+from agentflow.batch.binding import Binding, bind
 from agentflow.batch.folder import JobFolder
 from agentflow.batch.job import Job, Outcome
 from agentflow.batch.lock import locked
@@ -67,7 +66,7 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
             raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
         binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
         new = new_names(workflow.steps, source.schema)
-        out = _out(workflow, wanted, source, binding)
+        out = _out(workflow, wanted, binding)
         with mirrored(out) as (path, on_written), locked(path):
             folder = JobFolder(path, on_written)
             manifest = open_manifest(workflow, folder, accept_changes=wanted.accept_changes)
@@ -162,16 +161,16 @@ def _settled_objects() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -> Path | str:
-    """Return where the output goes: where the caller says, or a place in the store that the same call finds again."""
+def _out(workflow: Workflow, wanted: Wanted, binding: Binding) -> Path | str:
+    """Return where the output goes: where the caller says, or a place in the store that the same call finds again.
+
+    That place is the workflow's own, whatever the rows are: what it knows of rows that a table does not have stays for
+    the next one.
+    """
     if wanted.out is not None:
         out = str(wanted.out).replace("{date}", date.today().isoformat())  # noqa: DTZ011 - the user's own day
         return out if is_s3(out) else Path(out).expanduser()
-    content = hashlib.sha256()
-    for table in source.chunks():
-        content.update("".join(row_keys(binding.rows(table))).encode())
-    steps = sorted(workflow.identity[0].fingerprints.items())
-    return home_folder() / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
+    return home_folder() / "jobs" / digest_of([workflow.config.name, sorted(binding.columns.items())])
 
 
 def _check_pyarrow() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.batch.binding import Binding, Row, check, content_of, numbered, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
+from agentflow.batch.known import Known
 from agentflow.batch.manifest import ChunkRun, Manifest, digest_of
 from agentflow.batch.naming import renamed
 from agentflow.batch.outputs import Record, record_of
@@ -35,7 +36,7 @@ class Opened:
     rows : how many there are.
     to_ask : how many of them have not ended, or are to be asked again.
     sample : some of those.
-    known : what is known of rows of an earlier input, by their keys.
+    known : what is known of rows of an earlier input.
     stale : the numbers of the chunks whose rows are those of their part, but not all columns or types are.
     spent_usd : what the job has cost so far; None where nobody knows.
     """
@@ -44,7 +45,7 @@ class Opened:
     rows: int = 0
     to_ask: int = 0
     sample: list[Row] = field(default_factory=list)
-    known: Mapping[str, Record] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     spent_usd: Decimal | None = Decimal(0)
     stale: set[int] = field(default_factory=set)
 
@@ -105,14 +106,13 @@ def open_job(
     """
     journal = opened_journal()
     opened = Opened(manifest, spent_usd=_spent(manifest, journal))
-    known = folder.earlier_records(manifest.digest, manifest.kinds)
-    if _survey(source, binding, folder, opened, known, names=names, retry_failed=retry_failed):
+    opened.known = Known(folder.earlier_records(manifest.digest, manifest.kinds), without_failed=retry_failed)
+    if _survey(source, binding, folder, opened, names=names, retry_failed=retry_failed):
         _set_aside(folder, manifest, journal)
-        known = folder.earlier_records(manifest.digest, manifest.kinds)
-        _survey(source, binding, folder, opened, known, names=names, retry_failed=retry_failed)
+        opened.known = Known(folder.earlier_records(manifest.digest, manifest.kinds), without_failed=retry_failed)
+        _survey(source, binding, folder, opened, names=names, retry_failed=retry_failed)
     if opened.rows == 0:
         raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
-    opened.known = known
     if opened.stale:
         _renew(source, binding, folder, opened, names)
     return opened
@@ -123,7 +123,6 @@ def _survey(
     binding: Binding,
     folder: JobFolder,
     opened: Opened,
-    known: Mapping[str, Record],
     *,
     names: Mapping[str, str],
     retry_failed: bool,
@@ -134,7 +133,6 @@ def _survey(
     opened.rows = opened.to_ask = 0
     opened.sample.clear()
     opened.stale.clear()
-    before = {key for key, record in known.items() if record["status"] == "ok" or not retry_failed}
     is_other_input, number = False, -1
     for number, first, table in numbered(source.chunks()):
         check(source, binding, first, table)
@@ -144,7 +142,7 @@ def _survey(
         if info is not None and _is_done(info, manifest, retry_failed) and is_same:
             continue
         left = binding.rows(table)
-        if info is not None or run is not None or before:
+        if info is not None or run is not None or opened.known:
             keys = row_keys(left)
             other_run = run is not None and not run.is_closed and run.of(keys) is None
             is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
@@ -152,16 +150,14 @@ def _survey(
                 opened.stale.add(number)
             if info is not None and _is_done(info, manifest, retry_failed) and not is_other_input:
                 continue
-            ended = before
+            ended: set[str] = set()
             if info is not None and info.digest == manifest.digest:
-                ended = before.union(
-                    _ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys
-                )
+                ended.update(_ended_well(folder, number, manifest) if retry_failed and info.failed else info.keys)
             answered = _answered(run, keys, manifest) if run is not None else set()
             left = [
                 row
                 for position, (row, key) in enumerate(zip(left, keys, strict=True))
-                if key not in ended and position not in answered
+                if key not in ended and key not in opened.known and position not in answered
             ]
         for row in left:
             opened.to_ask += 1
@@ -190,8 +186,7 @@ def _is_done(info: PartInfo, manifest: Manifest, retry_failed: bool) -> bool:
 
 
 def _ended_well(folder: JobFolder, number: int, manifest: Manifest) -> set[str]:
-    records = folder.records(number, manifest.kinds)
-    return {key for key, record in records.items() if record["status"] == "ok"}
+    return {key for key, record in folder.records(number, manifest.kinds) if record["status"] == "ok"}
 
 
 def _answered(run: ChunkRun, keys: list[str], manifest: Manifest) -> set[int]:

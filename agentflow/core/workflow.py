@@ -515,13 +515,15 @@ class Workflow:
         """Run the workflow for each row of a table, as a job: the same call again goes on where it was stopped.
 
         A job is the workflow and the content of its rows. What was answered is never asked again; rows that are new or
-        were changed are. Needs the package pyarrow.
+        were changed are. A row that is equal to one that is known gets a copy, `cached` and without cost. Needs the
+        package pyarrow.
 
         Parameters
         ----------
         rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file, also `s3://...`; read in chunks.
         out : a folder of Parquet parts, also `s3://...`, that `pandas.read_parquet` reads at any time; `{date}` in it
-            is today. Default a place in the store.
+            is today. Default a place in the store, one for all tables of which the workflow takes the same columns:
+            what it knows of rows stays there, and rows that a table shares with an earlier one are not asked again.
         columns : input of the workflow -> column; same names bind by themselves.
         budget_usd : the most that the job may cost, with all that it has cost before, at Bedrock's list price.
         max_concurrency : the most rows at the same time; default twice what the client has connections.

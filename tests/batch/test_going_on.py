@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from agentflow import Workflow
+from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
+from agentflow.core.errors import ResumeError
+from tests.endpoint import Endpoint
 
 
 def shouting() -> Workflow:
@@ -55,3 +57,40 @@ def test_a_column_whose_type_changes_with_appended_rows_can_be_read(
     assert done["score"].iloc[2] == added
     assert list(done["new"]) == [1, 1, 1]
     assert runs(done)[:2] == runs(before)
+
+
+def test_without_a_path_only_new_rows_run_and_tables_do_not_take_each_others_answers_away() -> None:
+    first = shouting().map(pd.DataFrame({"text": ["a", "b"]}), progress=False)
+    longer = shouting().map(pd.DataFrame({"text": ["a", "b", "c"]}), progress=False)
+    assert runs(longer)[:2] == runs(first)
+    other = shouting().map(pd.DataFrame({"text": ["x", "b"]}), progress=False)
+    assert list(other["shout"]) == ["X", "B"]
+    assert runs(other)[1] == runs(first)[1]
+    again = shouting().map(pd.DataFrame({"text": ["a", "c", "b"]}), progress=False)
+    assert runs(again) == [runs(longer)[0], runs(longer)[2], runs(longer)[1]]
+    assert runs(shouting().map(pd.DataFrame({"text": ["x"]}), progress=False)) == runs(other)[:1]
+
+
+def test_without_a_path_a_changed_workflow_is_refused_until_it_is_accepted() -> None:
+    frame = pd.DataFrame({"text": ["a"]})
+    shouting().map(frame, progress=False)
+    changed = Workflow("shouting")
+    changed.add_step("shout", lambda text: text + "!")
+    with pytest.raises(ResumeError, match="'shout'"):
+        changed.map(frame, progress=False)
+    assert list(changed.map(frame, accept_changes=True, progress=False)["shout"]) == ["a!"]
+
+
+def test_a_row_that_is_equal_to_one_that_is_known_cost_nothing(scripted: Endpoint) -> None:
+    scripted.follow(text="fine")
+    workflow = Workflow("asks")
+    client = BedrockClient(endpoint_url=scripted.url)
+    workflow.add_step("ask", SimpleAgent(AgentConfig(name="a"), client, prompt_template="{text}"))
+    workflow.map(pd.DataFrame({"text": ["a", "b"]}), progress=False)
+    for _ in range(2):
+        done = workflow.map(pd.DataFrame({"text": ["b", "a", "b", "b"]}), progress=False)
+        assert scripted.stats()["requests"] == 2
+        assert list(done["cached"]) == [False, False, True, True]
+        assert list(done["output_tokens"] > 0) == [True, True, False, False]
+        assert done["input_tokens"].sum() == scripted.stats()["billed"]["input_tokens"]
+        assert list(done["ask"]) == ["fine"] * 4
