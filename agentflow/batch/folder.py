@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentflow.batch.manifest import Manifest
-from agentflow.batch.outputs import ABOUT, Kind, Record, arrays, arrow_type, as_json, kinds_of
+from agentflow.batch.outputs import ABOUT, Kind, Record, arrays, arrow_type, kinds_of, text_of
 from agentflow.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -261,9 +261,9 @@ def _conformed(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
         elif table[name].type == wanted:
             column = table[name]
         elif kind == "str":
-            values = [None if value is None else as_json(value) for value in table[name].to_pylist()]
+            values = [None if value is None else text_of(value) for value in table[name].to_pylist()]
             column = pa.array(values, wanted)
         else:
-            column = table[name].cast(wanted)
+            column = table[name].cast(wanted, safe=False)  # of an integer that is no float exactly, the nearest one
         made = made.append_column(name, column)
     return made.replace_schema_metadata(table.schema.metadata)

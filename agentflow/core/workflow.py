@@ -537,9 +537,10 @@ class Workflow:
         -------
         DataFrame, one row a row, with its index
             The columns of the input; the outputs, by step, those with fields as `step.field`; `status` (`ok` or
-            `failed`)`, error, attempts, latency_ms` (that its models took, without waiting; where it asked none, that
-            it took)`, input_tokens, output_tokens, cost_usd, cached, run_id, item`. A column of the input whose name
-            is one of these is `input_NAME`.
+            `failed`)`, error, stop_reason` (Bedrock's word for why an answer was cut off or filtered, none where none
+            was)`, attempts, latency_ms` (that its models took, without waiting; where it asked none, that it
+            took)`, input_tokens, output_tokens, cost_usd, cached, run_id, item`. A column of the input, or an index,
+            whose name is one of these or that of an output is `input_NAME`.
 
         Raises
         ------
