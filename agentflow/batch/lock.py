@@ -57,7 +57,7 @@ def _take(file: Path) -> None:
             if other is not None and other.is_alive(_modified(file)):
                 raise InputError(
                     f"Process {other.pid} on {other.host} works at this job already.",
-                    fix="Wait for its end, end that process, or give another path for the output.",
+                    fix="Wait for its end, or end that process.",
                 ) from None
             file.unlink(missing_ok=True)  # its process is gone
         else:

@@ -214,17 +214,19 @@ def test_failed_rows_are_not_asked_again_when_a_stopped_job_goes_on(
     for times in (1, 2):
         code, _, errors = command("--max-failures", "3", "--max-concurrency", "1")
         assert code == 5, errors
-        assert scripted.stats()["requests"] == times * 4
+        failed = scripted.stats()["requests"]
+        assert times * 4 <= failed <= times * 5  # one may be on its way
+        assert len(pd.read_parquet(folder / "out")) == failed  # none was asked twice
     scripted.faults()
     code, output, errors = command()
     assert code == 3, errors
-    assert "52 rows to ask (8 of 60 are done)" in errors
-    assert "60 of 60 rows are done, 8 of them failed" in output
-    assert scripted.stats()["requests"] == 8 + 52 * CALLS_A_ROW
+    assert f"{60 - failed} rows to ask ({failed} of 60 are done)" in errors
+    assert f"60 of 60 rows are done, {failed} of them failed" in output
+    assert scripted.stats()["requests"] == failed + (60 - failed) * CALLS_A_ROW
     frame = pd.read_parquet(folder / "out")
     assert frame[frame["status"] == "failed"]["error"].str.contains("Odd.").all()
     assert command("--retry-failed")[0] == 0
-    assert scripted.stats()["requests"] == 8 + 60 * CALLS_A_ROW
+    assert scripted.stats()["requests"] == failed + 60 * CALLS_A_ROW
 
 
 def test_only_rows_that_are_new_or_were_changed_are_asked(scripted: Endpoint, folder: Path, command: Command) -> None:
