@@ -110,10 +110,14 @@ def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None
 
 
 def content_of(table: pa.Table, binding: Binding) -> str:
-    """Return what tells the inputs of a chunk from others, quickly: other rows differ in it, and some equal ones."""
-    digest = hashlib.sha256(_canonical(dict(binding.constants)))
-    for batch in table.select(sorted(binding.columns.values())).combine_chunks().to_batches():
-        digest.update(batch.serialize())
+    """Return what tells a chunk from others, quickly: other rows or columns differ in it, and some equal ones."""
+    import pyarrow as pa
+
+    digest = hashlib.sha256(_canonical({"columns": binding.columns, "constants": binding.constants}))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:  # with the types, and with the values of categories
+        stream.write_table(table.combine_chunks())
+    digest.update(sink.getvalue())
     return digest.hexdigest()[:32]
 
 

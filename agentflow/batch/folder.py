@@ -10,12 +10,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentflow.batch.manifest import Manifest
-from agentflow.batch.outputs import ABOUT, Kind, Record, arrays, arrow_type, as_json, kinds_of
+from agentflow.batch.outputs import ABOUT, Kind, Record, arrays, arrow_type, kinds_of, text_of
 from agentflow.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "_job.json"
 LOCK = "_lock"
-EARLIER = "_earlier"  # parts of an input that has changed since, until all of their rows stand in new ones
+EARLIER = "_earlier"  # parts of an input that has changed since, with the rows that stand in no other part
 _META = b"agentflow"
 
 
@@ -35,7 +35,7 @@ class PartInfo:
     ----------
     keys : of its rows, in order.
     of : the keys of all rows of its chunk, as one.
-    content : likewise, quicker to find out, but other where equal rows are kept in another way.
+    content : tells all columns of its chunk, with their types, from others.
     digest : of the workflow that gave the outputs.
     complete : whether all rows of the chunk are in it.
     failed : how many of them failed.
@@ -94,9 +94,9 @@ class JobFolder:
         """Return what the part of a chunk says of itself; None where there is none, or none that can be read."""
         return _info(self._part(chunk))
 
-    def records(self, chunk: int, kinds: Mapping[str, Kind]) -> dict[str, Record]:
-        """Return what a part knows of its rows, by their keys."""
-        return dict(_records(self._part(chunk), kinds))
+    def records(self, chunk: int, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Record]]:
+        """Return what a part knows of its rows, each with its key."""
+        return _records(self._part(chunk), kinds)
 
     def write_part(
         self, chunk: int, rows: pa.Table, records: Sequence[Record], info: PartInfo, kinds: Mapping[str, Kind]
@@ -109,13 +109,23 @@ class JobFolder:
         records : of the same rows.
         kinds : of the outputs' columns.
         """
+        self._write(chunk, rows, arrays(records, _ordered(kinds)), info)
+
+    def renew_inputs(self, chunk: int, rows: pa.Table, info: PartInfo, kinds: Mapping[str, Kind]) -> None:
+        """Write a part anew with what the input has by now; parameters as for `write_part`."""
+        import pyarrow.parquet as pq
+
+        before = pq.read_table(self._part(chunk))
+        outputs = {name: before[name] for name in _ordered(kinds) if name in before.column_names}
+        self._write(chunk, rows, outputs, info)
+
+    def _write(self, chunk: int, rows: pa.Table, outputs: Mapping[str, pa.Array], info: PartInfo) -> None:
         import pyarrow.parquet as pq
 
         table = rows
-        for name, column in arrays(records, _ordered(kinds)).items():
+        for name, column in outputs.items():
             table = table.append_column(name, column)
-        metadata = {**(rows.schema.metadata or {}), _META: json.dumps(asdict(info)).encode()}
-        table = table.replace_schema_metadata(metadata)
+        table = table.replace_schema_metadata({**(rows.schema.metadata or {}), **_noted(info)})
         self._replace(self._part(chunk), lambda path: pq.write_table(table, path))
 
     def drop_part(self, chunk: int) -> None:
@@ -140,9 +150,7 @@ class JobFolder:
 
         info = PartInfo(list(records), "", "", manifest.digest, complete=False, failed=0)
         kinds = kinds_of(records.values(), manifest.kinds)
-        table = pa.table(arrays(list(records.values()), kinds)).replace_schema_metadata(
-            {_META: json.dumps(asdict(info))}
-        )
+        table = pa.table(arrays(list(records.values()), kinds)).replace_schema_metadata(_noted(info))
         (self.path / EARLIER).mkdir(exist_ok=True)
         self._replace(self._next_aside(), lambda path: pq.write_table(table, path))
 
@@ -156,37 +164,48 @@ class JobFolder:
             self._on_written(aside)
 
     def _next_aside(self) -> Path:
-        aside = self.path / EARLIER
-        return aside / f"part-{sum(1 for _ in aside.iterdir()):06}.parquet"
+        return self.path / EARLIER / f"part-{_last(self._parts_aside()) + 1:06}.parquet"
 
-    def earlier_records(self, digest: str, kinds: Mapping[str, Kind]) -> dict[str, Record]:
-        """Return what the parts that were set aside know of rows, by their keys, as far as this workflow gave it."""
-        known: dict[str, Record] = {}
-        for part in sorted((self.path / EARLIER).glob("part-*.parquet")):
+    def earlier_records(self, digest: str, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Record]]:
+        """Return what the parts that were set aside know of rows, each with its key, where this workflow gave it."""
+        for part in self._parts_aside():
             info = _info(part)
             if info is not None and info.digest == digest:
-                known.update(_records(part, kinds))
-        return known
+                yield from _records(part, kinds)
 
-    def drop_parts_aside(self) -> None:
-        """Delete the parts that were set aside."""
-        aside = self.path / EARLIER
-        if aside.is_dir():
-            for part in aside.iterdir():
+    def tidy_aside(self, digest: str) -> None:
+        """Delete of what was set aside the rows that stand in other parts, or that another workflow gave."""
+        import pyarrow.parquet as pq
+
+        aside = self._parts_aside()
+        seen = {key for part in (self._parts() if aside else ()) if (info := _info(part)) for key in info.keys}
+        for part in aside:
+            info = _info(part)
+            of_now = info is not None and info.digest == digest
+            left = [at for at, key in enumerate(info.keys) if key not in seen] if info and of_now else []
+            if info and left:
+                seen.update(info.keys)
+            if info and 0 < len(left) < len(info.keys):
+                rest = replace(info, keys=[info.keys[at] for at in left], complete=False)
+                table = pq.read_table(part).take(left)
+                table = table.replace_schema_metadata({**table.schema.metadata, **_noted(rest)})
+                self._replace(part, lambda path, table=table: pq.write_table(table, path))  # type: ignore[misc]
+            elif not left:
                 part.unlink()
                 self._on_written(part)
-            aside.rmdir()
 
     def last_part(self) -> int:
         """Return the highest number of a part; -1 where there is none."""
-        parts = self._parts()
-        return int(parts[-1].stem.partition("-")[2]) if parts else -1
+        return _last(self._parts())
 
     def _part(self, chunk: int) -> Path:
         return self.path / f"part-{chunk:06}.parquet"
 
     def _parts(self) -> list[Path]:
         return sorted(self.path.glob("part-*.parquet"))
+
+    def _parts_aside(self) -> list[Path]:
+        return sorted((self.path / EARLIER).glob("part-*.parquet"))
 
     def _replace(self, file: Path, write: Callable[[Path], object]) -> None:
         """Write a file beside its place, make it durable, and put it there in one go."""
@@ -196,6 +215,14 @@ class JobFolder:
             os.fsync(written.fileno())
         new.replace(file)
         self._on_written(file)
+
+
+def _last(parts: Sequence[Path]) -> int:
+    return int(parts[-1].stem.partition("-")[2]) if parts else -1
+
+
+def _noted(info: PartInfo) -> dict[bytes, bytes]:
+    return {_META: json.dumps(asdict(info)).encode()}
 
 
 def _info(part: Path) -> PartInfo | None:
@@ -234,9 +261,9 @@ def _conformed(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
         elif table[name].type == wanted:
             column = table[name]
         elif kind == "str":
-            values = [None if value is None else as_json(value) for value in table[name].to_pylist()]
+            values = [None if value is None else text_of(value) for value in table[name].to_pylist()]
             column = pa.array(values, wanted)
         else:
-            column = table[name].cast(wanted)
+            column = table[name].cast(wanted, safe=False)  # of an integer that is no float exactly, the nearest one
         made = made.append_column(name, column)
     return made.replace_schema_metadata(table.schema.metadata)

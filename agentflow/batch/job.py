@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Literal
 from agentflow.batch import lock
 from agentflow.batch.binding import Binding, Row, content_of, row_keys
 from agentflow.batch.folder import JobFolder, PartInfo
+from agentflow.batch.known import Known
 from agentflow.batch.manifest import ChunkRun, digest_of
+from agentflow.batch.naming import renamed
 from agentflow.batch.opening import Opened
 from agentflow.batch.outputs import ABOUT, Record, kinds_of, record_of, root_of
 from agentflow.batch.progress import Progress
@@ -27,7 +29,14 @@ from agentflow.batch.quoting import connections_of
 from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import GOES_ON, JobStopped, Watch
 from agentflow.core.budget import dollars, spent_of
-from agentflow.core.errors import AgentFlowError, BudgetExceeded, RunNotFoundError, UnknownPriceError, WorkflowError
+from agentflow.core.errors import (
+    AgentFlowError,
+    BudgetExceeded,
+    PastError,
+    RunNotFoundError,
+    UnknownPriceError,
+    WorkflowError,
+)
 from agentflow.core.events import Event, NestedEvent, RunStarted, StepFailed, StepFinished
 from agentflow.core.gate import Gate
 from agentflow.core.journal import opened_journal
@@ -122,7 +131,7 @@ class Job:
     ----------
     chunks : the rows, from the first one on.
     opened : what is known of it.
-    new_names : column of the input -> its name in the output, where that is another one.
+    names : column of the input -> its name in the output, where that is another one.
     """
 
     def __init__(
@@ -135,7 +144,7 @@ class Job:
         opened: Opened,
         wanted: Wanted,
         progress: Progress,
-        new_names: Mapping[str, str],
+        names: Mapping[str, str],
     ) -> None:
         self._chunks = enumerate(chunks)
         self._binding = binding
@@ -144,7 +153,7 @@ class Job:
         self._manifest = opened.manifest
         self._wanted = wanted
         self._progress = progress
-        self._new_names = new_names
+        self._names = names
         self._watch = Watch(wanted.max_failures)
         self._active: dict[str, _Chunk] = {}  # by the id of its run
         self._tasks: set[asyncio.Task[None]] = set()
@@ -162,6 +171,7 @@ class Job:
             STEP,
             gate=self._gate,
             tap=self._take,
+            stays_failed=self._stays_failed,
             with_readers=True,
             timeout_seconds=_NO_TIMEOUT,
             max_concurrency=limit,
@@ -196,7 +206,7 @@ class Job:
             except JobStopped as error:  # the output on S3 cannot be written: the journal has what is not there
                 self._ending, self._error = "stopped", self._error or error
         if self._ending == "done":
-            self._folder.drop_parts_aside()
+            await function_pool().run(partial(self._folder.tidy_aside, self._manifest.digest))
         progress, spent_usd = self._progress, self._manifest.spent_usd()
         return Outcome(self._opened.rows, progress.done, progress.failed, spent_usd, self._ending, self._error)
 
@@ -205,21 +215,22 @@ class Job:
         return await function_pool().run(self._next_unfinished)
 
     def _next_unfinished(self) -> _Chunk | None:
-        manifest, retry = self._manifest, self._wanted.retry_failed
+        manifest, retry, earlier = self._manifest, self._wanted.retry_failed, self._opened.known
         for number, table in self._chunks:
             info = self._folder.info(number)
             is_current = info is not None and info.digest == manifest.digest
             if info is not None and is_current and info.complete and not (retry and info.failed):
                 self._progress.skip(len(info.keys), info.failed)
+                for key in info.keys if earlier else ():
+                    earlier.take(key)
                 continue
             rows = self._binding.rows(table)
-            names = [self._new_names.get(name, name) for name in table.column_names]
-            named = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
-            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(table, self._binding))
-            here = self._folder.records(number, manifest.kinds) if is_current else {}
+            named = renamed(table, self._names)
+            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(named, self._binding))
+            here = Known(self._folder.records(number, manifest.kinds) if is_current else (), without_failed=retry)
             for position, key in enumerate(chunk.keys):
-                record = here.get(key) or self._opened.known.get(key)
-                if record is not None and not (retry and record["status"] != "ok"):
+                records = here.take(key), earlier.take(key)  # from both: one answer is not to be two rows' own
+                if record := records[0] or records[1]:
                     chunk.known[position] = record
             return chunk
         return None
@@ -264,7 +275,9 @@ class Job:
     async def _work(self, chunk: _Chunk) -> None:
         """Have the rows of a chunk asked that are not known, and write what they gave."""
         try:
-            if not await self._resume(chunk):
+            if not chunk.unknown():
+                self._skip_known(chunk)
+            elif not await self._resume(chunk):
                 await self._begin(chunk)
         except BudgetExceeded:
             raise
@@ -284,13 +297,16 @@ class Job:
         self._progress.skip(len(skipped), sum(chunk.known[at]["status"] != "ok" for at in skipped))
 
     async def _resume(self, chunk: _Chunk) -> bool:
-        """Go on with a run that was cut short, or whose failed rows are to run again; return whether there is one."""
+        """Go on with a run that was cut short, or whose failed rows are to run again; return whether there is one.
+
+        Rows stay as they are that are known to have failed.
+        """
         note = self._manifest.runs.get(chunk.number)
         positions = note.of(chunk.keys) if note else None
         if note is None or positions is None:
             return False
         chunk.positions, chunk.run_id, chunk.open_rows = positions, note.run_id, len(positions)
-        note.is_closed = False
+        note.is_closed, note.digest = False, self._manifest.digest
         self._active[note.run_id] = chunk
         self._skip_known(chunk)
         try:
@@ -315,7 +331,9 @@ class Job:
         chunk.run_id, chunk.result = run.run_id, run.result
         whole = len(chunk.positions) == len(chunk.rows)
         keys = digest_of([chunk.keys[position] for position in chunk.positions])
-        self._manifest.runs[chunk.number] = ChunkRun(run.run_id, None if whole else chunk.positions, keys)
+        self._manifest.runs[chunk.number] = ChunkRun(
+            run.run_id, None if whole else chunk.positions, keys, digest=self._manifest.digest
+        )
         await self._save()
         self._active[run.run_id] = chunk
         await run.execute()
@@ -369,6 +387,8 @@ class Job:
         step = result.rows.get(STEP)
         for position, row in zip(chunk.positions, (step.items if step else None) or (), strict=False):
             cause = root_of(row.error) if row.status is StepStatus.FAILED and row.error else None
+            if isinstance(cause, PastError):  # it has not run again: what was written of it holds
+                continue
             if cause and not while_unclear and self._watch.is_unclear(cause):
                 continue
             if row.status is StepStatus.OK or (cause and not self._watch.is_of_world(cause)):
@@ -436,8 +456,15 @@ class Job:
                 chunk.result = result
                 step = result.rows.get(STEP)
                 ended = sum(row.status is StepStatus.OK for row in (step.items if step else None) or ())
-                chunk.open_rows -= ended
-                self._progress.skip(ended, 0)
+                failed = sum(self._stays_failed(chunk.run_id, item) for item in range(len(chunk.positions)))
+                chunk.open_rows -= ended + failed
+                self._progress.skip(ended + failed, failed)
+
+    def _stays_failed(self, run_id: str, item: int) -> bool:
+        """Return whether a row of a run that goes on is known to have failed, and is not to be asked again."""
+        chunk = self._active[run_id]
+        record = chunk.known.get(chunk.positions[item])
+        return record is not None and record["status"] != "ok"
 
     def _ended(self, event: StepFinished | StepFailed, chunk: _Chunk | None) -> None:
         """Count a row that has ended; rows end on the event loop's thread."""

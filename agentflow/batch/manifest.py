@@ -24,6 +24,7 @@ class ChunkRun:
     keys : tells the inputs of these rows from others.
     spent_usd : what it has cost, as far as that was written down.
     is_closed : whether it has ended, so that `spent_usd` is all.
+    digest : of the workflow that it is of.
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class ChunkRun:
     keys: str
     spent_usd: str = "0"
     is_closed: bool = False
+    digest: str = ""
 
     def of(self, keys: Sequence[str]) -> list[int] | None:
         """Return the positions of its rows among those of a chunk; None where they are others now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -12,13 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentflow.batch.binding import Binding, bind, row_keys
+from agentflow.batch.binding import Binding, bind
 from agentflow.batch.folder import JobFolder
 from agentflow.batch.job import Job, Outcome
 from agentflow.batch.lock import locked
 from agentflow.batch.manifest import digest_of
+from agentflow.batch.naming import new_names
 from agentflow.batch.opening import Opened, open_job, open_manifest
-from agentflow.batch.outputs import ABOUT
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import tell_quote
 from agentflow.batch.remote import local_copy, mirrored
@@ -66,13 +65,17 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
         if not names:
             raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
         binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
-        out = _out(workflow, wanted, source, binding)
+        new = new_names(workflow.steps, source.schema)
+        out = _out(workflow, wanted, binding)
         with mirrored(out) as (path, on_written), locked(path):
             folder = JobFolder(path, on_written)
             manifest = open_manifest(workflow, folder, accept_changes=wanted.accept_changes)
             path.mkdir(parents=True, exist_ok=True)
-            opened = open_job(source, binding, folder, manifest, retry_failed=wanted.retry_failed)
-            return _work(workflow, source=source, binding=binding, folder=folder, opened=opened, wanted=wanted), path
+            opened = open_job(source, binding, folder, manifest, names=new, retry_failed=wanted.retry_failed)
+            outcome = _work(
+                workflow, source=source, binding=binding, folder=folder, opened=opened, wanted=wanted, names=new
+            )
+            return outcome, path
 
 
 def _work(
@@ -83,6 +86,7 @@ def _work(
     folder: JobFolder,
     opened: Opened,
     wanted: Wanted,
+    names: Mapping[str, str],
 ) -> Outcome:
     if wanted.shown and opened.to_ask:
         tell_quote(workflow, opened, wanted.max_concurrency)
@@ -95,7 +99,7 @@ def _work(
         opened=opened,
         wanted=wanted,
         progress=progress,
-        new_names=_new_names(workflow, source),
+        names=names,
     )
     outcomes: list[Outcome] = []
 
@@ -157,25 +161,16 @@ def _settled_objects() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _new_names(workflow: Workflow, source: Source) -> Mapping[str, str]:
-    """Return other names for columns of the input whose names the output has for something else."""
-    return {
-        name: f"input_{name}"
-        for name in source.schema.names
-        if name in ABOUT or name.partition(".")[0] in workflow.steps
-    }
+def _out(workflow: Workflow, wanted: Wanted, binding: Binding) -> Path | str:
+    """Return where the output goes: where the caller says, or a place in the store that the same call finds again.
 
-
-def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -> Path | str:
-    """Return where the output goes: where the caller says, or a place in the store that the same call finds again."""
+    That place is the workflow's own, whatever the rows are: what it knows of rows that a table does not have stays for
+    the next one.
+    """
     if wanted.out is not None:
         out = str(wanted.out).replace("{date}", date.today().isoformat())  # noqa: DTZ011 - the user's own day
         return out if is_s3(out) else Path(out).expanduser()
-    content = hashlib.sha256()
-    for table in source.chunks():
-        content.update("".join(row_keys(binding.rows(table))).encode())
-    steps = sorted(workflow.identity[0].fingerprints.items())
-    return home_folder() / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
+    return home_folder() / "jobs" / digest_of([workflow.config.name, sorted(binding.columns.items())])
 
 
 def _check_pyarrow() -> None:

@@ -74,6 +74,8 @@ class Run:
     begin : called before anything else; opens the journal.
     again : steps that have ended before the run was stopped, and are to run again.
     gate : says how many steps may be at work, where several runs share that; default the configuration.
+    stays_failed : says whether an item, by its run and its position, that failed before the run was stopped is left as
+        it is; default none is.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Run:
         begin: Callable[[], Awaitable[None]] | None = None,
         again: Iterable[str] = (),
         gate: Gate | None = None,
+        stays_failed: Callable[[str, int], bool] = lambda _run_id, _item: False,
     ) -> None:
         self.run_id = run_id
         self.result = recording.result
@@ -106,6 +109,7 @@ class Run:
         self._careful = False  # whether a step's inputs may be lacking or stored, or outputs are not kept
         self._users: list[int] = []  # position -> steps that still need its output, where outputs are not kept
         self._gate = gate
+        self._stays_failed = stays_failed
         self._limit = (config.max_concurrency or _NO_LIMIT) if config.enable_parallel else 1
         self._ready: deque[int] | list[int] = deque() if config.enable_parallel else []
         if isinstance(self._ready, deque):
@@ -468,6 +472,9 @@ class Run:
         for index, row in enumerate(self.result.rows[step_id].items or ()):
             if row.status is StepStatus.OK and not isinstance(row.kept_output, NotKept):  # from before a resume
                 mapped.outputs[index] = row.kept_output
+                mapped.left -= 1
+            elif row.status is StepStatus.FAILED and row.error and self._stays_failed(self.run_id, index):
+                mapped.failures[index] = row.error
                 mapped.left -= 1
             else:
                 self._items.append((mapped, index))

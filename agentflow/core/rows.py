@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentflow.core.nested import RowAgent
@@ -24,6 +24,7 @@ def over_rows(
     *,
     gate: Gate | None = None,
     tap: Tap | None = None,
+    stays_failed: Callable[[str, int], bool] | None = None,
     with_readers: bool = False,
     **settings: Any,
 ) -> Workflow:
@@ -34,6 +35,7 @@ def over_rows(
     step_id : the step whose items the runs are.
     gate : entered by each row; several runs over rows share it.
     tap : is given every event of its runs, after their result has taken it in; it never raises and never blocks.
+    stays_failed : as in `Run`.
     with_readers : give the events to the workflow's readers too.
     settings : those in which it differs from the workflow; it has no less parallelism.
     """
@@ -46,6 +48,8 @@ def over_rows(
     around._gate = gate
     if with_readers:
         around._readers, around._delta_readers = workflow._readers, workflow._delta_readers
+    if stays_failed is not None:
+        around._stays_failed = stays_failed
     if tap is not None:
         around._own_taps.append(tap)
     return around

@@ -92,6 +92,7 @@ class Workflow:
         self._delta_readers: set[Reader] = set()
         self._own_taps: list[Tap] = []
         self._gate: Gate | None = None  # that its runs share
+        self._stays_failed: Callable[[str, int], bool] = lambda _run_id, _item: False  # where a run goes on; see `Run`
         cap = setting("AGENTFLOW_MAX_ACTIVE_WORKFLOWS")
         self._most_active = cap.whole_number(at_least=1) if cap.value else None
         self._display_mode = mode_of_environment()
@@ -514,13 +515,15 @@ class Workflow:
         """Run the workflow for each row of a table, as a job: the same call again goes on where it was stopped.
 
         A job is the workflow and the content of its rows. What was answered is never asked again; rows that are new or
-        were changed are. Needs the package pyarrow.
+        were changed are. A row that is equal to one that is known gets a copy, `cached` and without cost. Needs the
+        package pyarrow.
 
         Parameters
         ----------
         rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file, also `s3://...`; read in chunks.
         out : a folder of Parquet parts, also `s3://...`, that `pandas.read_parquet` reads at any time; `{date}` in it
-            is today. Default a place in the store.
+            is today. Default a place in the store, one for all tables of which the workflow takes the same columns:
+            what it knows of rows stays there, and rows that a table shares with an earlier one are not asked again.
         columns : input of the workflow -> column; same names bind by themselves.
         budget_usd : the most that the job may cost, with all that it has cost before, at Bedrock's list price.
         max_concurrency : the most rows at the same time; default twice what the client has connections.
@@ -534,9 +537,10 @@ class Workflow:
         -------
         DataFrame, one row a row, with its index
             The columns of the input; the outputs, by step, those with fields as `step.field`; `status` (`ok` or
-            `failed`)`, error, attempts, latency_ms` (that its models took, without waiting; where it asked none, that
-            it took)`, input_tokens, output_tokens, cost_usd, cached, run_id, item`. A column of the input whose name
-            is one of these is `input_NAME`.
+            `failed`)`, error, stop_reason` (Bedrock's word for why an answer was cut off or filtered, none where none
+            was)`, attempts, latency_ms` (that its models took, without waiting; where it asked none, that it
+            took)`, input_tokens, output_tokens, cost_usd, cached, run_id, item`. A column of the input, or an index,
+            whose name is one of these or that of an output is `input_NAME`.
 
         Raises
         ------
@@ -661,6 +665,7 @@ class Workflow:
             waiting=Interruptible(),
             again=resumption.again,
             gate=self._gate,
+            stays_failed=self._stays_failed,
         )
         return await self._run_here(run)
 

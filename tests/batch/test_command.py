@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -65,8 +66,12 @@ def kill_and_go_on(endpoint: Endpoint, folder: Path, rows: int, kills: int, seed
         time.sleep(chance.random() * 0.05)
         process.kill()
         process.communicate()
+    requests = endpoint.stats()["requests"]
     code, output, errors = finished(start(endpoint, folder))
     assert code == 0, errors
+    told = re.search(r"([\d,]+) rows to ask", errors)
+    to_ask = int(told[1].replace(",", "")) if told else 0
+    assert to_ask <= endpoint.stats()["requests"] - requests <= to_ask * CALLS_A_ROW
     assert f"{rows} of {rows} rows are done" in output.replace(",", "")
     frame = pd.read_parquet(folder / "out")
     assert sorted(frame["weight"]) == list(range(rows))
@@ -241,6 +246,29 @@ def test_failed_rows_are_rows_and_can_be_asked_again(scripted: Endpoint, folder:
     assert command("--retry-failed")[0] == 0
     assert scripted.stats()["requests"] == requests + CALLS_A_ROW
     assert set(pd.read_parquet(folder / "out")["status"]) == {"ok"}
+
+
+def test_failed_rows_are_not_asked_again_when_a_stopped_job_goes_on(
+    scripted: Endpoint, folder: Path, command: Command
+) -> None:
+    scripted.follow(text="fine")
+    scripted.faults({"fault": "error", "code": "ValidationException", "status": 400, "message": "Odd."})
+    for times in (1, 2):
+        code, _, errors = command("--max-failures", "3", "--max-concurrency", "1")
+        assert code == 5, errors
+        failed = scripted.stats()["requests"]
+        assert times * 4 <= failed <= times * 5  # one may be on its way
+        assert len(pd.read_parquet(folder / "out")) == failed  # none was asked twice
+    scripted.faults()
+    code, output, errors = command()
+    assert code == 3, errors
+    assert f"{60 - failed} rows to ask ({failed} of 60 are done)" in errors
+    assert f"60 of 60 rows are done, {failed} of them failed" in output
+    assert scripted.stats()["requests"] == failed + (60 - failed) * CALLS_A_ROW
+    frame = pd.read_parquet(folder / "out")
+    assert frame[frame["status"] == "failed"]["error"].str.contains("Odd.").all()
+    assert command("--retry-failed")[0] == 0
+    assert scripted.stats()["requests"] == failed + 60 * CALLS_A_ROW
 
 
 def test_only_rows_that_are_new_or_were_changed_are_asked(scripted: Endpoint, folder: Path, command: Command) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -33,9 +35,9 @@ def test_rows_come_back_with_their_index_and_what_they_gave(tmp_path: Path) -> N
     assert json.loads(done["facts.words"]["x"]) == ["a", "b"]
     assert list(done["input_status"]) == ["new", "old"]
     assert list(done["status"]) == ["ok", "ok"]
-    assert list(done.columns[-10:]) == [
-        "status", "error", "attempts", "latency_ms", "input_tokens", "output_tokens", "cost_usd", "cached", "run_id",
-        "item",
+    assert list(done.columns[-11:]) == [
+        "status", "error", "stop_reason", "attempts", "latency_ms", "input_tokens", "output_tokens", "cost_usd",
+        "cached", "run_id", "item",
     ]  # fmt: skip
 
 
@@ -91,6 +93,58 @@ def test_outputs_that_change_their_kind_become_text(tmp_path: Path, monkeypatch:
     done = workflow.map(pd.DataFrame({"number": range(5)}), out=tmp_path / "out", progress=False)
     assert list(done["value"])[1:4] == ["1", "2.5", "three"]
     assert done["value.four"].iloc[-1] == 4
+
+
+def test_the_kind_of_a_column_does_not_depend_on_where_chunks_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentflow.batch.source.CHUNK_ROWS", 1)
+    workflow = Workflow("widened")
+    workflow.add_step("text", lambda number: [1, 2.5, "three", 2**70][number])
+    workflow.add_step("big", lambda number: [3, 2**70, 2**60 + 1, 4][number])
+    done = workflow.map(pd.DataFrame({"number": range(4)}), out=tmp_path / "out", progress=False)
+    assert list(done["text"]) == ["1", "2.5", "three", str(2**70)]
+    assert list(done["big"]) == [3.0, 2.0**70, 2.0**60, 4.0]
+
+
+def test_numpy_scalars_and_times_come_out_as_their_values(tmp_path: Path) -> None:
+    workflow = Workflow("values")
+    workflow.add_step("count", lambda text: np.int64(len(text)))
+    workflow.add_step("fields", lambda text: {"ok": np.bool_(True), "list": np.array([1, 2])})
+    workflow.add_step("at", lambda text: datetime(2020, 1, 2, 3, tzinfo=UTC).replace(tzinfo=None))
+    workflow.add_step("instant", lambda text: datetime(2020, 1, 2, 3, tzinfo=UTC))
+    workflow.add_step("nanoseconds", lambda text: np.datetime64("2020-01-02T03:00:00", "ns"))
+    workflow.add_step("day", lambda text: date(2020, 1, 2))
+    done = workflow.map(pd.DataFrame({"text": ["abc"]}), out=tmp_path / "out", progress=False)
+    first = done.iloc[0]
+    assert (first["count"], first["fields.ok"], first["fields.list"]) == (3, True, "[1, 2]")
+    assert done["count"].dtype == np.int64
+    assert first["at"] == first["nanoseconds"] == pd.Timestamp(2020, 1, 2, 3)
+    assert first["instant"] == pd.Timestamp(2020, 1, 2, 3, tz="UTC")
+    assert first["day"] == date(2020, 1, 2)
+
+
+def test_what_parquet_cannot_hold_is_text_and_ends_no_job(tmp_path: Path) -> None:
+    workflow = Workflow("odd")
+    circle: list[Any] = []
+    circle.append(circle)
+    workflow.add_step("step", lambda number: ["half \ud800", {"m": {(1, 2): 3}}, {"c": circle}, {"\ud800": 1}][number])
+    done = workflow.map(pd.DataFrame({"number": range(4)}), out=tmp_path / "out", progress=False)
+    assert set(done["status"]) == {"ok"}
+    assert done["step"].iloc[0] == "half \\ud800"
+    assert done["step.m"].iloc[1] == "{(1, 2): 3}"
+    assert done["step.c"].iloc[2] == "[[...]]"
+    assert done["step.\\ud800"].iloc[3] == 1
+
+
+def test_answers_that_were_cut_off_or_filtered_can_be_found(scripted: Endpoint) -> None:
+    scripted.follow(replies=[{"text": "", "stop_reason": "content_filtered"}, {"text": "fine"}])
+    workflow = Workflow("asks")
+    client = BedrockClient(endpoint_url=scripted.url)
+    workflow.add_step("ask", SimpleAgent(AgentConfig(name="a"), client, prompt_template="{text}"))
+    done = workflow.map(pd.DataFrame({"text": ["one", "two"]}), max_concurrency=1, progress=False)
+    assert list(done["status"]) == ["ok", "ok"]
+    assert list(done["stop_reason"].fillna("")) == ["content_filtered", ""]
 
 
 BAD: list[tuple[Any, dict[str, Any], str]] = [
