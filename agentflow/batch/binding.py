@@ -33,8 +33,8 @@ class Binding:
     optional: frozenset[str]
 
     def rows(self, table: pa.Table) -> list[Row]:
-        """Return the inputs of each row's run."""
-        columns = {name: table[column].to_pylist() for name, column in self.columns.items()}
+        """Return the inputs of each row's run, in plain Python types: a time loses what is finer than a microsecond."""
+        columns = {name: _to_microseconds(table[column]).to_pylist() for name, column in self.columns.items()}
         names = list(columns)
         rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         if self.optional:
@@ -43,6 +43,26 @@ class Binding:
                 for row in rows
             ]
         return [{**row, **self.constants} for row in rows] if self.constants else rows
+
+
+def _to_microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without nanoseconds, which Arrow gives as types of pandas that no journal keeps."""
+    kind = _in_microseconds(column.type)
+    return column if kind == column.type else column.cast(kind, safe=False)
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if kind == pa.duration("ns"):
+        return pa.duration("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)))
+    return kind
 
 
 def bind(
