@@ -26,17 +26,21 @@ class Binding:
     columns : input -> column.
     constants : the inputs that are the same in every row.
     optional : the inputs that a row can do without.
+    is_text : as in `Source`.
     """
 
     columns: Mapping[str, str]
     constants: Mapping[str, Any]
     optional: frozenset[str]
+    is_text: bool = False
 
     def rows(self, table: pa.Table) -> list[Row]:
         """Return the inputs of each row's run, in plain Python types: a time loses what is finer than a microsecond."""
         columns = {name: _to_microseconds(table[column]).to_pylist() for name, column in self.columns.items()}
-        names = list(columns)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        rows: list[Row] = [{} for _ in range(len(table))]
+        for name, values in columns.items():
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value
         if self.optional:
             rows = [
                 {name: value for name, value in row.items() if value is not None or name not in self.optional}
@@ -66,13 +70,19 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType:
 
 
 def bind(
-    inputs: Mapping[str, bool], columns: Sequence[str], mapping: Mapping[str, str], constants: Mapping[str, Any]
+    inputs: Mapping[str, bool],
+    columns: Sequence[str],
+    mapping: Mapping[str, str],
+    constants: Mapping[str, Any],
+    *,
+    is_text: bool,
 ) -> Binding:
     """Return the binding of a workflow's inputs: same names by themselves, others by `mapping` (input -> column).
 
     Parameters
     ----------
     inputs : of the workflow, each with whether it is required.
+    is_text : as in `Source`.
 
     Raises
     ------
@@ -100,10 +110,11 @@ def bind(
         name = missing[0]
         raise InputError(
             f"There is no column {name!r}{nearest(name, columns)}, which the workflow needs as an input.",
-            fix=f"The columns are {', '.join(columns)}: rename one, or map it with columns={{{name!r}: 'COLUMN'}}.",
+            fix=f"The columns are {', '.join(columns)}: rename one, or say which (columns={{{name!r}: 'COLUMN'}}, "
+            f"--column {name}=COLUMN).",
         )
     found = {name: column for name, column in bound.items() if column in columns}
-    return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]))
+    return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]), is_text)
 
 
 def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None:
@@ -125,7 +136,7 @@ def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None
             row = first + pc.index(missing, True).as_py()
             raise InputError(
                 f"Column {column!r} of {source.label} has no value in {source.where(row)}, and the workflow needs it.",
-                fix="Drop such rows first (frame.dropna), or give them a value (frame.fillna).",
+                fix=source.missing_fix,
             )
 
 
@@ -137,9 +148,20 @@ def content_of(table: pa.Table, binding: Binding) -> str:
     return digest.hexdigest()[:32]
 
 
-def row_keys(rows: Sequence[Row]) -> list[str]:
-    """Return what tells each row's inputs from all others."""
+def row_keys(rows: Sequence[Row], *, is_text: bool = False) -> list[str]:
+    """Return what tells each row's inputs from all others.
+
+    Parameters
+    ----------
+    is_text : as in `Source`: a number has the key of the text that it was, so that a row keeps it whatever others are.
+    """
+    if is_text:
+        rows = [{name: _text_of(value) for name, value in row.items()} for row in rows]
     return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
+
+
+def _text_of(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) else value
 
 
 _json = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=repr, separators=(",", ":"))

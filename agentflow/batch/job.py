@@ -208,7 +208,9 @@ class Job:
             rows = self._binding.rows(table)
             names = [self._new_names.get(name, name) for name in table.column_names]
             named = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
-            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(table, self._binding))
+            chunk = _Chunk(
+                number, named, rows, row_keys(rows, is_text=self._binding.is_text), content_of(table, self._binding)
+            )
             here = self._folder.records(number, manifest.kinds) if is_current else {}
             for position, key in enumerate(chunk.keys):
                 record = here.get(key) or self._opened.known.get(key)

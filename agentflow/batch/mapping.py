@@ -64,8 +64,8 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
         if not names:
-            raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
-        binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
+            raise InputError(f"{source.label} has no columns.", fix="Give a table with one column or more.")
+        binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {}, is_text=source.is_text)
         out = _out(workflow, wanted, source, binding)
         with mirrored(out) as (path, on_written), locked(path):
             folder = JobFolder(path, on_written)
@@ -173,7 +173,7 @@ def _out(workflow: Workflow, wanted: Wanted, source: Source, binding: Binding) -
         return out if is_s3(out) else Path(out).expanduser()
     content = hashlib.sha256()
     for table in source.chunks():
-        content.update("".join(row_keys(binding.rows(table))).encode())
+        content.update("".join(row_keys(binding.rows(table), is_text=binding.is_text)).encode())
     steps = sorted(workflow.identity[0].fingerprints.items())
     return home_folder() / "jobs" / digest_of([workflow.config.name, steps, content.hexdigest()])
 

@@ -89,7 +89,7 @@ def open_job(source: Source, binding: Binding, folder: JobFolder, manifest: Mani
     opened = Opened(manifest, spent_usd=_spent(manifest, journal))
     known = folder.earlier_records(manifest.digest, manifest.kinds)
     if _survey(source, binding, folder, opened, known, retry_failed=retry_failed):
-        _set_aside(folder, manifest, journal)
+        _set_aside(binding, folder, manifest, journal)
         known = folder.earlier_records(manifest.digest, manifest.kinds)
         _survey(source, binding, folder, opened, known, retry_failed=retry_failed)
     if opened.rows == 0:
@@ -122,7 +122,7 @@ def _survey(
             continue
         left = binding.rows(table)
         if info is not None or run is not None or before:
-            keys = row_keys(left)
+            keys = row_keys(left, is_text=binding.is_text)
             other_run = run is not None and not run.is_closed and run.of(keys) is None
             is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
             ended = before
@@ -161,17 +161,17 @@ def _spent(manifest: Manifest, journal: Journal) -> Decimal:
     return manifest.spent_usd()
 
 
-def _set_aside(folder: JobFolder, manifest: Manifest, journal: Journal) -> None:
+def _set_aside(binding: Binding, folder: JobFolder, manifest: Manifest, journal: Journal) -> None:
     """Keep what is known of the rows of an input that has changed since, by what the rows are."""
     for number, run in list(manifest.runs.items()):
-        if not run.is_closed and (records := _harvest(run, journal)):
+        if not run.is_closed and (records := _harvest(run, journal, is_text=binding.is_text)):
             folder.write_aside(records, manifest)
         manifest.drop_run(number)
     folder.set_parts_aside()
     folder.write_manifest(manifest.to_json())
 
 
-def _harvest(run: ChunkRun, journal: Journal) -> dict[str, Record]:
+def _harvest(run: ChunkRun, journal: Journal, *, is_text: bool) -> dict[str, Record]:
     """Return what a run that was cut short knows of its rows, by their keys."""
     try:
         past = journal.past_run(run.run_id)
@@ -181,6 +181,6 @@ def _harvest(run: ChunkRun, journal: Journal) -> dict[str, Record]:
     items = [row for step in past.result.rows.values() for row in step.items or ()]
     return {
         key: record_of(row, run.run_id)
-        for key, row in zip(row_keys(rows), items, strict=False)
+        for key, row in zip(row_keys(rows, is_text=is_text), items, strict=False)
         if row.status is StepStatus.OK
     }

@@ -1,4 +1,4 @@
-"""What a job reads from DataFrames and files: the values that its rows send, and the index and columns that it keeps."""
+"""What a job reads from DataFrames and files: the values that rows send, the index and columns that are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from agentflow import Workflow
-from agentflow.core.errors import RunInterrupted
+from agentflow.core.errors import InputError, RunInterrupted
 
 
 def seeing(name: str = "seeing") -> tuple[Workflow, list[Any]]:
@@ -29,7 +29,7 @@ def seeing(name: str = "seeing") -> tuple[Workflow, list[Any]]:
 
 @pytest.mark.parametrize("unit", ["ns", "us"])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin", timezone(timedelta(hours=1))])
-def test_times_are_plain_python_ones(unit: str, zone: Any) -> None:
+def test_times_are_plain_python_ones(unit: Any, zone: Any) -> None:
     workflow, seen = seeing()
     moments = pd.date_range("2020", periods=2, freq="h", unit=unit, tz=zone)
     workflow.map(pd.DataFrame({"text": moments}), progress=False)
@@ -68,3 +68,77 @@ def test_a_job_over_times_of_nanoseconds_goes_on_after_an_interrupt(tmp_path: Pa
         workflow.map(tmp_path / "in.parquet", out=tmp_path / "out", max_concurrency=2, progress=False)
     done = workflow.map(tmp_path / "in.parquet", out=tmp_path / "out", progress=False)
     assert list(done["step"]) == [str(moment) for moment in moments]
+
+
+def keep(folder: Path, name: str, text: str) -> Path:
+    """Write a file, and return where."""
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("text,customer\nThe shop is down,Ann,\nNo invoice,Bob,\n", "line 2 has 3 fields, and the header 2"),
+        ('text,customer\n"a\nb",Ann\n"c\nd",Bob,x\n', "line 4 has 3 fields"),
+        ('text,customer\na,b\n"c,d\n', "row of line 3 has a wrong quote"),
+        ('text,customer\n"a" and b,c\n', "row of line 2 has a wrong quote"),
+    ],
+)
+def test_a_row_that_does_not_fit_the_header_of_a_csv_file_is_told(text: str, words: str, tmp_path: Path) -> None:
+    workflow, seen = seeing()
+    with pytest.raises(InputError, match=words):
+        workflow.map(keep(tmp_path, "a.csv", text), progress=False)
+    assert seen == []
+
+
+def test_what_a_row_of_a_csv_file_lacks_at_its_end_is_missing(tmp_path: Path) -> None:
+    workflow, _ = seeing()
+    done = workflow.map(keep(tmp_path, "a.csv", "text,more\n\na\nb,c\n"), out=tmp_path / "out", progress=False)
+    assert done["more"].isna().tolist() == [True, False]
+    with pytest.raises(InputError, match=r"'text' of b.csv has no value in line 4, .* in the file, or leave the row"):
+        workflow.map(keep(tmp_path, "b.csv", "text,more\n\na,b\n,c\n"), out=tmp_path / "b", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        (["1", "-20", "9223372036854775807"], [1, -20, 2**63 - 1]),
+        (["1.5", "-0.0", "1e+16"], [1.5, -0.0, 1e16]),
+        (["True", "False"], [True, False]),
+        (["true", "false"], None),
+        (["1", "1.5"], None),
+        (["0123", "5"], None),
+        (["+49170"], None),
+        (["1e5"], None),
+        (["Infinity", "inf", "nan"], None),
+        (["NA", "null"], None),
+        (["9223372036854775808"], None),
+        ([" 1", "1_000", "1,5", "x" * 200_000], None),
+    ],
+)
+def test_a_csv_column_is_of_numbers_where_all_are_written_as_they_are_printed(
+    texts: list[str], values: list[Any] | None, tmp_path: Path
+) -> None:
+    workflow, seen = seeing()
+    rows = "".join(f'"{text}",{number}\n' for number, text in enumerate(texts))
+    workflow.map(keep(tmp_path, "a.csv", f"text,id\n{rows}"), max_concurrency=1, progress=False)
+    assert [(type(value), value) for value in seen] == [(type(value), value) for value in values or texts]
+    assert [str(value) for value in seen] == texts
+
+
+def test_whole_numbers_stay_whole_where_some_are_missing(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    workflow = Workflow("optional")
+    workflow.add_step("see", lambda text, size=None: seen.append((text, size)))
+    workflow.map(keep(tmp_path, "a.csv", "text,size\na,1\nb,\n"), max_concurrency=1, progress=False)
+    assert seen == [("a", 1), ("b", None)]
+
+
+def test_a_row_of_text_under_numbers_leaves_the_rows_before_done(tmp_path: Path) -> None:
+    workflow, seen = seeing()
+    numbers = "text\n" + "".join(f"{number}\n" for number in range(1_100))
+    workflow.map(keep(tmp_path, "a.csv", numbers), out=tmp_path / "out", progress=False)
+    assert len(seen) == 1_100
+    workflow.map(keep(tmp_path, "a.csv", numbers + "hello\n"), out=tmp_path / "out", progress=False)
+    assert seen[1_100:] == ["hello"]
