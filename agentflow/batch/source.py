@@ -98,6 +98,21 @@ def check_names(label: str, names: Sequence[str]) -> None:
         raise InputError(f"Two columns of {label} have the name {twice!r}.", fix="Rename one of them.")
 
 
+def check_keepable(source: Source) -> None:
+    """Raise an `InputError` where the output, which is Parquet, cannot hold a column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for field in source.schema:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(
+                f"Column {field.name!r} of {source.label} cannot be kept in Parquet: {error}",
+                fix="Write it as text, or leave it out.",
+            ) from error
+
+
 def array_of(name: str, values: Sequence[Any], label: str, where: Callable[[int], str]) -> pa.Array:
     """Return a column.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -142,3 +143,69 @@ def test_a_row_of_text_under_numbers_leaves_the_rows_before_done(tmp_path: Path)
     assert len(seen) == 1_100
     workflow.map(keep(tmp_path, "a.csv", numbers + "hello\n"), out=tmp_path / "out", progress=False)
     assert seen[1_100:] == ["hello"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "frame"])
+@pytest.mark.parametrize("inputs", [0, 1])
+def test_a_workflow_that_needs_no_column_runs_once_a_row(ending: str, inputs: int, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    workflow = Workflow("constant")
+    if inputs:
+        workflow.add_step("see", lambda tone: seen.append(tone))  # noqa: PLW0108 - its argument is the input
+    else:
+        workflow.add_step("see", lambda: seen.append("dry"))
+    constants: dict[str, Any] = {"tone": "dry"} if inputs else {}
+    for rows in (3, 3, 5):
+        frame = pd.DataFrame({"x": range(rows)})
+        frame.to_csv(tmp_path / "in.csv", index=False)
+        frame.to_json(tmp_path / "in.jsonl", orient="records", lines=True)
+        table: Any = frame if ending == "frame" else tmp_path / f"in.{ending}"
+        done = workflow.map(table, out=tmp_path / "out", progress=False, **constants)
+        assert list(done["status"]) == ["ok"] * rows
+    assert set(seen) == {"dry"}
+    assert len(seen) in (3, 5)  # rows that send the same are known by what they send
+
+
+def test_index_and_types_of_a_parquet_file_are_kept(tmp_path: Path) -> None:
+    workflow, _ = seeing()
+    frame = pd.DataFrame(
+        {
+            "text": ["a", "b"],
+            "number": pd.array([1, None], "Int64"),
+            "truth": pd.array([True, None], "boolean"),
+            "kind": pd.Categorical(["x", "y"]),
+        }
+    )
+    indexes: list[Any] = [
+        pd.Index(["x", "y"]),
+        pd.RangeIndex(5, 9, 2, name="every"),
+        pd.Index([3, 4], name="id"),
+        pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["one", None]),
+        pd.date_range("2020", periods=2),
+    ]
+    for number, index in enumerate(indexes):
+        frame.index = index
+        file = tmp_path / f"{number}.parquet"
+        frame.to_parquet(file)
+        read = workflow.map(file, out=tmp_path / f"of-file-{number}", progress=False)
+        given = workflow.map(frame, out=tmp_path / f"of-frame-{number}", progress=False)
+        assert read.dtypes.equals(given.dtypes)
+        pd.testing.assert_frame_equal(read[list(frame)], given[list(frame)])
+        pd.testing.assert_frame_equal(read[list(frame)], frame, check_freq=False, check_index_type="equiv")
+
+
+def test_a_parquet_file_that_pandas_did_not_write_is_numbered(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / "in.parquet")
+    workflow, _ = seeing()
+    assert list(workflow.map(tmp_path / "in.parquet", progress=False).index) == [0, 1]
+
+
+@pytest.mark.parametrize("row", ['{"text": "a", "m": {}}', '{"text": "a", "m": [{"n": {}}]}'])
+def test_a_column_that_no_output_can_keep_is_told_before_anything_runs(row: str, tmp_path: Path) -> None:
+    workflow, seen = seeing()
+    with pytest.raises(InputError, match=r"'m' of a.jsonl cannot be kept in Parquet"):
+        workflow.map(keep(tmp_path, "a.jsonl", row), progress=False)
+    assert seen == []
