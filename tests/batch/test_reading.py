@@ -209,3 +209,87 @@ def test_a_column_that_no_output_can_keep_is_told_before_anything_runs(row: str,
     with pytest.raises(InputError, match=r"'m' of a.jsonl cannot be kept in Parquet"):
         workflow.map(keep(tmp_path, "a.jsonl", row), progress=False)
     assert seen == []
+
+
+def big(text: str) -> str:
+    """Return rows of JSON Lines that fill a first chunk, and one more."""
+    return '{"text": "a", "x": 1}\n' * 1_000 + text
+
+
+BAD_FILES: list[tuple[str, bytes, str]] = [
+    ("a.jsonl", b'\n{"text": "a"}\n{"text": 5}\n', "'text' of a.jsonl mixes types: str first, and in line 3 int"),
+    ("a.jsonl", big('{"text": "a", "x": "y"}').encode(), "'x' of a.jsonl mixes types: int64 first, and in line 1001 s"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', "'text' of a.jsonl has a value in line 2"),
+    ("a.jsonl", b'{"text": "a", "x": 1180591620717411303424}\n', "'x' of a.jsonl has a value in line 1 .*too large"),
+    ("a.jsonl", b'{"text": "a", "x": {"y": 1}}\n{"text": "a", "x": {"y": "z"}}\n', "'x' of a.jsonl .* in line 2"),
+    ("a.jsonl", big('{"text": "a", "x": 1.5}\n{"text": "a", "x": 9007199254740993}').encode(), "'x' .* in line 1002"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "na\xefve"}\n', "Line 2 of a.jsonl is not UTF-8 text: it has the byte 0xef"),
+    ("a.jsonl", b"{}\n{}\n", "a.jsonl has no columns"),
+    ("a.csv", b"text\n" + b"a\n" * 9_000 + b"na\xefve\n", "Line 9002 of a.csv is not UTF-8 text.*iconv -f latin1"),
+    ("a.csv", "text\na\n".encode("utf-16"), "a.csv is UTF-16 text.*iconv -f utf-16"),
+    ("a.csv", gzip.compress(b"text\na\n"), "a.csv is compressed by gzip.*a.csv.gz"),
+    ("a.csv.gz", b"text\na\n", "a.csv.gz cannot be read: Not a gzipped file"),
+    ("a.csv.gz", gzip.compress(b"text\na\n")[:-9], "a.csv.gz cannot be read: Compressed file ended"),
+    ("a.csv", b"text;id\na;1\n", "a.csv has the one column 'text;id': its values are separated by ';'"),
+    ("a.csv", b"text,text\na,b\n", "Two columns of a.csv have the name 'text'"),
+    ("a.csv", b"body\na\n", r"columns=\{'text': 'COLUMN'\}, --column text=COLUMN"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), BAD_FILES, ids=[words[:40] for *_, words in BAD_FILES])
+def test_a_file_that_cannot_be_read_is_told_with_its_line_and_column(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    workflow, seen = seeing()
+    with pytest.raises(InputError, match=words):
+        workflow.map(tmp_path / name, progress=False)
+    assert seen == []
+
+
+BAD_FRAMES: list[tuple[pd.DataFrame, str]] = [
+    (pd.DataFrame({"text": ["a", "b"]}, index=[1, "b"]), r"The index of the DataFrame .* mixes types"),
+    (pd.DataFrame({("text", "x"): ["a"]}), "The columns of the DataFrame have 2 levels"),
+    (pd.DataFrame({"text": pd.arrays.SparseArray([0, 1])}), "'text' of the DataFrame is of the type Sparse"),
+    (pd.DataFrame({"text": ["a", "b"], "x": [object(), object()]}), "'x' of the DataFrame has a value in row 0"),
+    (pd.DataFrame({"text": ["a"], "x": [2**70]}), "'x' of the DataFrame has a value in row 0"),
+    (pd.DataFrame({"text": ["a", "b"]}, index=[1, 1]), "has 1 more than once"),
+    (pd.DataFrame({"text": ["a", None]}, index=[10, 20]), r"no value in row 20, .*frame\.dropna"),
+    (pd.DataFrame(index=[1, 2]), "has no columns"),
+]
+
+
+@pytest.mark.parametrize(("frame", "words"), BAD_FRAMES, ids=[words[:40] for _, words in BAD_FRAMES])
+def test_a_frame_that_cannot_be_read_is_told(frame: pd.DataFrame, words: str) -> None:
+    workflow, seen = seeing()
+    with pytest.raises(InputError, match=words):
+        workflow.map(frame, progress=False)
+    assert seen == []
+
+
+def test_a_folder_and_a_parquet_file_with_two_equal_names_are_told(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "x.csv").mkdir()
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "in.parquet")
+    workflow, _ = seeing()
+    with pytest.raises(InputError, match=r"x.csv' is a folder"):
+        workflow.map(tmp_path / "x.csv", progress=False)
+    with pytest.raises(InputError, match=r"Two columns of in.parquet have the name 'text'"):
+        workflow.map(tmp_path / "in.parquet", progress=False)
+
+
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.jsonl.gz"])
+def test_files_compressed_by_gzip_are_read(name: str, tmp_path: Path) -> None:
+    text = "\ufefftext\na\n" if "csv" in name else '{"text": "a"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    workflow, seen = seeing()
+    workflow.map(tmp_path / name, progress=False)
+    assert seen == ["a"]
+
+
+def test_an_output_that_cannot_be_made_is_told() -> None:
+    workflow, _ = seeing()
+    with pytest.raises(InputError, match="'/proc/x' cannot be written"):
+        workflow.map(pd.DataFrame({"text": ["a"]}), out="/proc/x", progress=False)
