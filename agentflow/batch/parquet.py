@@ -21,7 +21,7 @@ class Parquet(FileSource):
 
     def where(self, row: int) -> str:
         """Return what to call a row in a message."""
-        return f"row {row}"
+        return f"row {row} (counted from 0)"
 
     @cached_property
     def _stored(self) -> pa.Schema:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 1_000
 INDEX = "__index_level_0__"  # pandas' own name for an index without one
+# What Arrow raises where a value does not fit: its own errors are kinds of these.
+UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError)
 
 
 class Source(Protocol):
@@ -75,6 +77,11 @@ def open_source(rows: pd.DataFrame | Path | str) -> Source:
     kinds |= dict.fromkeys((".csv", ".csv.gz"), Csv)
     kinds |= dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), JsonLines)
     path = Path(rows).expanduser()
+    if path.is_dir():
+        raise InputError(
+            f"{str(path)!r} is a folder.",
+            fix="Give a file; pandas.read_parquet(FOLDER).to_parquet(FILE) makes one of a folder of Parquet files.",
+        )
     kind = next((kind for ending, kind in kinds.items() if path.name.lower().endswith(ending)), None)
     if kind is None:
         raise InputError(
@@ -84,11 +91,6 @@ def open_source(rows: pd.DataFrame | Path | str) -> Source:
     if not path.exists():
         near = nearest(path.name, [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else [])
         raise InputError(f"There is no file {str(path)!r}{near}.", fix="Check the path.")
-    if path.is_dir():
-        raise InputError(
-            f"{str(path)!r} is a folder.",
-            fix="Give a file; pandas.read_parquet(FOLDER).to_parquet(FILE) makes one of a folder of Parquet files.",
-        )
     return kind(path)
 
 
@@ -126,20 +128,17 @@ def array_of(name: str, values: Sequence[Any], label: str, where: Callable[[int]
     InputError
         A value is not like those before it, or of no type that a column has.
     """
+    import pandas as pd
     import pyarrow as pa
 
     try:
         return pa.array(values, from_pandas=True)
     except UNFIT as error:
         row = first_bad(len(values), lambda rows: pa.array(values[:rows], from_pandas=True))
-        first = next((type(value) for value in values if value is not None and value == value), None)  # noqa: PLR0124 - NaN
+        first = next((type(value) for value in values if pd.isna(value) is not True), None)
         if isinstance(values[row], first or object):
             raise misfit(name, label, where(row), error) from error
         raise mixed(name, label, str(first and first.__name__), where(row), type(values[row]).__name__) from error
-
-
-# What Arrow raises where a value does not fit: its own errors are kinds of these.
-UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError)
 
 
 def first_bad(rows: int, convert: Callable[[int], object]) -> int:

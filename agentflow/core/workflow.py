@@ -518,7 +518,7 @@ class Workflow:
 
         Parameters
         ----------
-        rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file, also `s3://...`; read in chunks.
+        rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file (.gz too), also `s3://...`; read in chunks.
         out : a folder of Parquet parts, also `s3://...`, that `pandas.read_parquet` reads at any time; `{date}` in it
             is today. Default a place in the store.
         columns : input of the workflow -> column; same names bind by themselves.

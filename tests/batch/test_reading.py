@@ -256,6 +256,7 @@ BAD_FRAMES: list[tuple[pd.DataFrame, str]] = [
     (pd.DataFrame({"text": ["a", "b"]}, index=[1, 1]), "has 1 more than once"),
     (pd.DataFrame({"text": ["a", None]}, index=[10, 20]), r"no value in row 20, .*frame\.dropna"),
     (pd.DataFrame(index=[1, 2]), "has no columns"),
+    (pd.DataFrame({"text": [pd.NA, "a", 1]}), "mixes types: str first, and in row 2 int"),
 ]
 
 
