@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "arguments, 130 and 143 interrupted. After 3, --retry-failed runs the failed rows again; else the same command "
         "goes on.",
     )
-    batch.add_argument("input", metavar="INPUT", help="a .parquet, .csv or .jsonl file, also s3://...")
+    batch.add_argument("input", metavar="INPUT", help="a .parquet, .csv or .jsonl file (.gz too), also s3://...")
     batch.add_argument("--workflow", required=True, type=Path, metavar="FILE", help="the workflow, a YAML file")
     batch.add_argument(
         "--out", required=True, metavar="PATH", help="folder of Parquet parts, also s3://...; {date} in it is today"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,17 +27,21 @@ class Binding:
     columns : input -> column.
     constants : the inputs that are the same in every row.
     optional : the inputs that a row can do without.
+    is_text : as in `Source`.
     """
 
     columns: Mapping[str, str]
     constants: Mapping[str, Any]
     optional: frozenset[str]
+    is_text: bool = False
 
     def rows(self, table: pa.Table) -> list[Row]:
-        """Return the inputs of each row's run."""
-        columns = {name: table[column].to_pylist() for name, column in self.columns.items()}
-        names = list(columns)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        """Return the inputs of each row's run, in plain Python types: a time loses what is finer than a microsecond."""
+        columns = {name: _to_microseconds(table[column]).to_pylist() for name, column in self.columns.items()}
+        rows: list[Row] = [{} for _ in range(len(table))]
+        for name, values in columns.items():
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value
         if self.optional:
             rows = [
                 {name: value for name, value in row.items() if value is not None or name not in self.optional}
@@ -45,14 +50,40 @@ class Binding:
         return [{**row, **self.constants} for row in rows] if self.constants else rows
 
 
+def _to_microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without nanoseconds, which Arrow gives as types of pandas that no journal keeps."""
+    kind = _in_microseconds(column.type)
+    return column if kind == column.type else column.cast(kind, safe=False)
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if kind == pa.duration("ns"):
+        return pa.duration("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)))
+    return kind
+
+
 def bind(
-    inputs: Mapping[str, bool], columns: Sequence[str], mapping: Mapping[str, str], constants: Mapping[str, Any]
+    inputs: Mapping[str, bool],
+    columns: Sequence[str],
+    mapping: Mapping[str, str],
+    constants: Mapping[str, Any],
+    *,
+    is_text: bool,
 ) -> Binding:
     """Return the binding of a workflow's inputs: same names by themselves, others by `mapping` (input -> column).
 
     Parameters
     ----------
     inputs : of the workflow, each with whether it is required.
+    is_text : as in `Source`.
 
     Raises
     ------
@@ -80,10 +111,11 @@ def bind(
         name = missing[0]
         raise InputError(
             f"There is no column {name!r}{nearest(name, columns)}, which the workflow needs as an input.",
-            fix=f"The columns are {', '.join(columns)}: rename one, or map it with columns={{{name!r}: 'COLUMN'}}.",
+            fix=f"The columns are {', '.join(columns)}: rename one, or say which (columns={{{name!r}: 'COLUMN'}}, "
+            f"--column {name}=COLUMN).",
         )
     found = {name: column for name, column in bound.items() if column in columns}
-    return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]))
+    return Binding(found, dict(constants), frozenset(name for name in found if not inputs[name]), is_text)
 
 
 def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None:
@@ -105,7 +137,7 @@ def check(source: Source, binding: Binding, first: int, table: pa.Table) -> None
             row = first + pc.index(missing, True).as_py()
             raise InputError(
                 f"Column {column!r} of {source.label} has no value in {source.where(row)}, and the workflow needs it.",
-                fix="Drop such rows first (frame.dropna), or give them a value (frame.fillna).",
+                fix=source.missing_fix,
             )
 
 
@@ -121,9 +153,22 @@ def content_of(table: pa.Table, binding: Binding) -> str:
     return digest.hexdigest()[:32]
 
 
-def row_keys(rows: Sequence[Row]) -> list[str]:
-    """Return what tells each row's inputs from all others."""
+def row_keys(rows: Sequence[Row], *, is_text: bool = False) -> list[str]:
+    """Return what tells each row's inputs from all others.
+
+    Parameters
+    ----------
+    is_text : as in `Source`: a number has the key of its text, so that a row keeps it whatever the others are.
+    """
+    if is_text:
+        rows = [{name: _text_of(value) for name, value in row.items()} for row in rows]
     return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
+
+
+def _text_of(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.{sys.float_info.dig}g}"
+    return str(value) if isinstance(value, int) else value
 
 
 _json = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=repr, separators=(",", ":"))

@@ -226,7 +226,8 @@ class Job:
                 continue
             rows = self._binding.rows(table)
             named = renamed(table, self._names)
-            chunk = _Chunk(number, named, rows, row_keys(rows), content_of(named, self._binding))
+            keys = row_keys(rows, is_text=self._binding.is_text)
+            chunk = _Chunk(number, named, rows, keys, content_of(named, self._binding))
             here = Known(self._folder.records(number, manifest.kinds) if is_current else (), without_failed=retry)
             for position, key in enumerate(chunk.keys):
                 records = here.take(key), earlier.take(key)  # from both: one answer is not to be two rows' own

@@ -27,16 +27,20 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        Another process works there.
+        Another process works there, or nobody can write there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         yield  # whoever reads the manifest says so
         return
     is_new = not folder.exists()
-    folder.mkdir(exist_ok=True)
     file = folder / LOCK
-    _take(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _take(file)
+    except OSError as error:
+        raise InputError(
+            f"{str(folder)!r} cannot be written: {error.strerror}.", fix="Give another path for the output."
+        ) from error
     try:
         yield
     finally:

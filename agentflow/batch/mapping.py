@@ -21,7 +21,7 @@ from agentflow.batch.opening import Opened, open_job, open_manifest
 from agentflow.batch.progress import Progress
 from agentflow.batch.quoting import tell_quote
 from agentflow.batch.remote import local_copy, mirrored
-from agentflow.batch.source import INDEX, Source, open_source
+from agentflow.batch.source import INDEX, Source, check_keepable, open_source
 from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import JobInterrupted
 from agentflow.core import portal
@@ -63,8 +63,9 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
         if not names:
-            raise InputError(f"{source.label} has no rows.", fix="Give a table with one row or more.")
-        binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {})
+            raise InputError(f"{source.label} has no columns.", fix="Give a table with one column or more.")
+        check_keepable(source)
+        binding = bind(workflow.inputs, names, wanted.columns or {}, wanted.constants or {}, is_text=source.is_text)
         new = new_names(workflow.steps, source.schema)
         out = _out(workflow, wanted, binding)
         with mirrored(out) as (path, on_written), locked(path):

@@ -6,7 +6,8 @@ is a column of them, as pandas writes it; the rows of a file are numbered from 0
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from agentflow.batch.files import FileSource
+
 CHUNK_ROWS = 1_000
 INDEX = "__index_level_0__"  # pandas' own name for an index without one
+# What Arrow raises where a value does not fit: its own errors are kinds of these.
+UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError)
 
 
 class Source(Protocol):
@@ -26,9 +31,13 @@ class Source(Protocol):
     Attributes
     ----------
     label : what to call it in a message.
+    is_text : whether its numbers are text that looks like it, so that another row can make text of them all.
+    missing_fix : what to do about a row that lacks a value.
     """
 
     label: str
+    is_text: bool
+    missing_fix: str
 
     @property
     def schema(self) -> pa.Schema:
@@ -61,12 +70,22 @@ def open_source(rows: pd.DataFrame | Path | str) -> Source:
         raise InputError(
             f"Rows of type {type(rows).__name__} cannot be read.", fix="Give a DataFrame or the path of a file."
         )
-    from agentflow.batch.files import KINDS
+    from agentflow.batch.lines import Csv, JsonLines
+    from agentflow.batch.parquet import Parquet
 
+    kinds: dict[str, type[FileSource]] = {".parquet": Parquet}
+    kinds |= dict.fromkeys((".csv", ".csv.gz"), Csv)
+    kinds |= dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), JsonLines)
     path = Path(rows).expanduser()
-    if (kind := KINDS.get(path.suffix.lower())) is None:
+    if path.is_dir():
         raise InputError(
-            f"{path.name!r} is of no kind that can be read{nearest(path.suffix, KINDS)}.",
+            f"{str(path)!r} is a folder.",
+            fix="Give a file; pandas.read_parquet(FOLDER).to_parquet(FILE) makes one of a folder of Parquet files.",
+        )
+    kind = next((kind for ending, kind in kinds.items() if path.name.lower().endswith(ending)), None)
+    if kind is None:
+        raise InputError(
+            f"{path.name!r} is of no kind that can be read{nearest(path.suffix, kinds)}.",
             fix="Give a .parquet, .csv or .jsonl file.",
         )
     if not path.exists():
@@ -75,20 +94,106 @@ def open_source(rows: pd.DataFrame | Path | str) -> Source:
     return kind(path)
 
 
+def check_names(label: str, names: Sequence[str]) -> None:
+    """Raise an `InputError` where two columns have one name."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"Two columns of {label} have the name {twice!r}.", fix="Rename one of them.")
+
+
+def check_keepable(source: Source) -> None:
+    """Raise an `InputError` where the output, which is Parquet, cannot hold a column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for field in source.schema:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(
+                f"Column {field.name!r} of {source.label} cannot be kept in Parquet: {error}",
+                fix="Write it as text, or leave it out.",
+            ) from error
+
+
+def array_of(name: str, values: Sequence[Any], label: str, where: Callable[[int], str]) -> pa.Array:
+    """Return a column.
+
+    Parameters
+    ----------
+    name, label : of the column, and of what it is in.
+    where : position -> what to call that row.
+
+    Raises
+    ------
+    InputError
+        A value is not like those before it, or of no type that a column has.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, from_pandas=True)
+    except UNFIT as error:
+        row = first_bad(len(values), lambda rows: pa.array(values[:rows], from_pandas=True))
+        first = next((type(value) for value in values if pd.isna(value) is not True), None)
+        if isinstance(values[row], first or object):
+            raise misfit(name, label, where(row), error) from error
+        raise mixed(name, label, str(first and first.__name__), where(row), type(values[row]).__name__) from error
+
+
+def first_bad(rows: int, convert: Callable[[int], object]) -> int:
+    """Return the position of the first value that does not fit those before it.
+
+    Parameters
+    ----------
+    convert : raises what Arrow does where the first so many rows have one.
+    """
+
+    def fails(count: int) -> bool:
+        try:
+            convert(count)
+        except UNFIT:
+            return True
+        return False
+
+    return bisect_left(range(1, rows + 1), True, key=fails)
+
+
+def mixed(column: str, label: str, first: str, where: str, other: str) -> InputError:
+    """Return what says that a column has values of two types."""
+    return InputError(
+        f"Column {column!r} of {label} mixes types: {first} first, and in {where} {other}.",
+        fix="Make its values alike, for example all text (in a frame with .astype(str)).",
+    )
+
+
+def misfit(column: str, label: str, where: str, error: Exception) -> InputError:
+    """Return what says that a value fits no column."""
+    return InputError(
+        f"Column {column!r} of {label} has a value in {where} that a column cannot hold: {error}.",
+        fix="Write it as text, or leave it out.",
+    )
+
+
 class _Frame:
     label = "the DataFrame"
+    is_text = False
+    missing_fix = "Drop such rows first (frame.dropna), or give them a value (frame.fillna)."
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
-        if not frame.index.is_unique:
-            twice = frame.index[frame.index.duplicated()][0]
+        if frame.columns.nlevels > 1:
             raise InputError(
-                f"The index of the DataFrame has {twice!r} more than once, so its rows cannot be told apart.",
+                f"The columns of the DataFrame have {frame.columns.nlevels} levels.",
+                fix="Give each one name first: frame.columns = ['_'.join(map(str, names)) for names in frame.columns].",
+            )
+        if not frame.index.is_unique:
+            twice = int(frame.index.duplicated().argmax())
+            raise InputError(
+                f"The index of the DataFrame has {self._index(twice)} more than once, which tells no rows apart.",
                 fix="Call frame.reset_index(drop=True) first.",
             )
-        names = [str(name) for name in frame.columns]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InputError(f"The DataFrame has the column {twice!r} more than once.", fix="Rename one of them.")
+        check_names(self.label, [str(name) for name in frame.columns])
         self._schema: pa.Schema | None = None
 
     @property
@@ -103,7 +208,12 @@ class _Frame:
             yield self._converted(self._frame.iloc[start : start + CHUNK_ROWS], schema)
 
     def where(self, row: int) -> str:
-        return f"row {self._frame.index[row]!r}"
+        return f"row {self._index(row)}"
+
+    def _index(self, row: int) -> str:
+        """Return a label of the index as people write it: without the types of numpy."""
+        label = self._frame.index[row]
+        return repr(label.item() if hasattr(label, "item") else label)
 
     def _converted(self, frame: pd.DataFrame, schema: pa.Schema | None = None) -> pa.Table:
         import pyarrow as pa
@@ -111,25 +221,33 @@ class _Frame:
         named = frame.rename(columns=str)
         try:
             return pa.Table.from_pandas(named, schema=schema, preserve_index=True, nthreads=1)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        except UNFIT:
             for name in named.columns:
                 self._check(name, named[name])
+            for level, labels in named.index.to_frame(index=False).items():
+                self._check_index(level, labels)
             raise
 
     def _check(self, name: str, column: pd.Series[Any]) -> None:
-        """Raise an `InputError` that names the first value that is not like those before it."""
+        """Raise an `InputError` where a column is none of Arrow's."""
         import pyarrow as pa
 
         try:
             pa.array(column, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-            values = [value for value in column if value is not None]
-            first = type(values[0])
-            other = next(
-                (at for at, value in enumerate(column) if value is not None and not isinstance(value, first)), 0
-            )
+        except UNFIT as error:
+            array_of(name, column.tolist(), self.label, self.where)
             raise InputError(
-                f"The column {name!r} mixes types: {first.__name__} first, and in {self.where(other)} "
-                f"{type(column.iloc[other]).__name__}.",
-                fix=f"Make them alike, for example frame[{name!r}] = frame[{name!r}].astype(str).",
+                f"Column {name!r} of {self.label} is of the type {column.dtype}, which Parquet has not: {error}.",
+                fix=f"Make it another first, for example frame[{name!r}] = frame[{name!r}].astype(object).",
+            ) from error
+
+    def _check_index(self, level: Hashable, labels: pd.Series[Any]) -> None:
+        import pyarrow as pa
+
+        try:
+            pa.array(labels, from_pandas=True)
+        except UNFIT as error:
+            raise InputError(
+                f"The index of the DataFrame (level {level}) mixes types: {error}.",
+                fix="Call frame.reset_index(drop=True) first.",
             ) from error

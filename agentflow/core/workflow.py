@@ -520,7 +520,7 @@ class Workflow:
 
         Parameters
         ----------
-        rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file, also `s3://...`; read in chunks.
+        rows : a DataFrame, or the path of a .parquet, .csv or .jsonl file (.gz too), also `s3://...`; read in chunks.
         out : a folder of Parquet parts, also `s3://...`, that `pandas.read_parquet` reads at any time; `{date}` in it
             is today. Default a place in the store, one for all tables of which the workflow takes the same columns:
             what it knows of rows stays there, and rows that a table shares with an earlier one are not asked again.

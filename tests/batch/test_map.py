@@ -151,7 +151,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (pd.DataFrame({"body": ["a"]}), {}, "no column 'text'"),
     (pd.DataFrame({"text": ["a", None]}, index=["x", "y"]), {}, "'text' .* has no value in row 'y'"),
     (pd.DataFrame({"text": ["a", "b"]}, index=["x", "x"]), {}, "'x' more than once"),
-    (pd.DataFrame({"text": ["a", 1]}), {}, "'text' mixes types: str first, and in row 1 int"),
+    (pd.DataFrame({"text": ["a", 1]}), {}, "'text' of the DataFrame mixes types: str first, and in row 1 int"),
     (pd.DataFrame({"text": []}), {}, "no rows"),
     (pd.DataFrame({"text": ["a"]}), {"columns": {"txt": "text"}}, "no input 'txt'.*did you mean 'text'"),
     (pd.DataFrame({"text": ["a"]}), {"columns": {"text": "txet"}}, "no column 'txet'.*did you mean 'text'"),
