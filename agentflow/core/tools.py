@@ -50,8 +50,10 @@ class Tool:
         """What the model is told."""
         return ToolSpec(self.name, inspect.getdoc(self.function) or "", self._arguments.json_schema())
 
-    async def call(self, arguments: Mapping[str, Any]) -> tuple[str, bool]:
+    async def call(self, arguments: Mapping[str, Any] | str) -> tuple[str, bool]:
         """Return what the model is given, and whether that is an error. Raises nothing but what ends a run."""
+        if isinstance(arguments, str):
+            return f"It was not called: its arguments are no JSON object (given: {_short(arguments)}).", True
         try:
             values = self._arguments.validate_python(dict(arguments))
         except ValidationError as error:

@@ -89,11 +89,26 @@ async def test_it_is_asked_for_again_so_often_and_no_more(dictated: Dictated, re
     assert len(dictated.requests) == 1 + retries
 
 
-async def test_an_answer_that_was_cut_off_is_not_asked_for_again(dictated: Dictated) -> None:
-    dictated.says(answer('{"urgent": tr', stop="max_tokens"))
-    with pytest.raises(OutputFormatError, match=r"cut off at max_tokens=7.*Raise max_tokens"):
+@pytest.mark.parametrize(
+    ("stop", "says"),
+    [
+        ("max_tokens", "cut off at max_tokens=7.*Raise max_tokens"),
+        ("model_context_window_exceeded", r"cut off, since the model's context is full.*Shorten the prompt"),
+        ("guardrail_intervened", "stopped by the guardrail.*Change the prompt, its inputs or the guardrail"),
+        ("content_filtered", "stopped by Bedrock's content filter.*Change the prompt"),
+        ("refusal", "refused by the model.*Change the prompt"),
+    ],
+)
+async def test_an_answer_that_was_ended_is_no_slip_of_the_form(dictated: Dictated, stop: str, says: str) -> None:
+    dictated.says(answer('{"urgent": tr', stop=stop))
+    with pytest.raises(OutputFormatError, match=says):
         await agent(dictated, max_tokens=7).run({})
     assert len(dictated.requests) == 1
+
+
+async def test_an_answer_that_fits_counts_also_where_a_guardrail_masked_some_of_it(dictated: Dictated) -> None:
+    dictated.says(answer('{"product": "{NAME}", "urgent": true}', stop="guardrail_intervened"))
+    assert (await agent(dictated, Ticket).run({})).product == "{NAME}"
 
 
 def look() -> str:

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, WorkflowError, get_run
 from agentflow.core.errors import DefinitionError, OutputFormatError, ToolRoundsError
-from agentflow.core.events import ToolCalled
+from agentflow.core.events import RunStarted, ToolCalled
 from agentflow.core.model import ToolUse
+from agentflow.core.result import RunResult
 from agentflow.core.tools import Tool, as_tools, called
-from tests.dictated import Dictated, answer, asks_for, results_of, tool_use
+from tests.dictated import Dictated, answer, asks_for, results_of, streamed, tool_use
 
 
 def weather(city: Annotated[str, Field(description="a town")], day: date | None = None) -> dict[str, Any]:
@@ -132,6 +133,67 @@ async def test_a_call_that_was_cut_off_is_not_made(dictated: Dictated) -> None:
     dictated.says(answer(tool_use("weather"), stop="max_tokens"))
     with pytest.raises(OutputFormatError, match="'weather' was cut off at max_tokens=1024"):
         await agent(dictated, weather).run({"place": "x"})
+
+
+CUT = streamed(
+    [
+        ("start", {"toolUse": {"toolUseId": "use-1", "name": "wipe"}}),
+        ("delta", {"toolUse": {"input": '{"path": "/tmp/o'}}),
+    ],
+    stop="tool_use",
+)
+
+
+@pytest.mark.parametrize(
+    ("stop", "says"),
+    [
+        ("max_tokens", "'wipe' was cut off at max_tokens=1024. Raise max_tokens."),
+        ("model_context_window_exceeded", r"'wipe' was cut off, since the model's context is full"),
+        ("guardrail_intervened", "'wipe' was stopped by the guardrail"),
+        ("content_filtered", "'wipe' was stopped by Bedrock's content filter"),
+        ("refusal", "'wipe' was refused by the model"),
+        ("tool_use", ""),
+        ("malformed_tool_use", ""),
+        ("a_new_reason", ""),
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+async def test_a_call_that_came_in_part_is_never_made_with_default_arguments(
+    dictated: Dictated, stop: str, says: str, is_streamed: bool
+) -> None:
+    wiped: list[str] = []
+
+    def wipe(path: str = "/all") -> str:
+        """Wipe."""
+        wiped.append(path)
+        return "wiped"
+
+    whole = answer(tool_use("wipe") if stop == "malformed_tool_use" else tool_use("wipe") | UNREAD, stop=stop)
+    dictated.says({**CUT, "stopReason": stop} if is_streamed else whole, answer("done"))
+    made = workflow(dictated, wipe)
+    if says:
+        with pytest.raises(WorkflowError, match=says):
+            await ended(made, is_streamed)
+    else:
+        result = await ended(made, is_streamed)
+        assert result.outputs["ask"] == "done"
+        [told] = results_of(dictated.requests[1])
+        assert told["status"] == "error"
+        assert "It was not called: its arguments are no JSON object" in told["content"][0]["text"]
+        assert dictated.requests[1]["messages"][1]["content"][-1]["toolUse"]["input"] == {}
+        assert get_run(result.run_id).tools_frame()["status"].tolist() == ["failed"]
+    assert wiped == []
+
+
+UNREAD = {"toolUse": {"toolUseId": "use-1", "name": "wipe", "input": '{"path": "/tmp/o'}}
+
+
+async def ended(made: Workflow, is_streamed: bool) -> RunResult:
+    if not is_streamed:
+        return await made.execute(place="x")
+    events = [event async for event in made.stream(place="x", deltas=True)]
+    [run_id] = [event.run_id for event in events if isinstance(event, RunStarted)]
+    return get_run(run_id)
 
 
 async def test_reasoning_goes_back_with_its_signature(dictated: Dictated) -> None:
