@@ -184,8 +184,8 @@ def _block(block: Block | Mapping[str, Any], names: list[str], spec: ModelSpec |
             sent["name"] = names[-1]
         return [{block.kind: sent}]
     is_blank = block.keys() == {"text"} and not str(block["text"]).strip()  # an answer may have it, a request not
-    sent = None if is_blank else _sent_back(block)
-    return [sent] if sent else []
+    back = {} if is_blank else _sent_back(block)
+    return [back] if back else []
 
 
 def _tool_result(result: ToolResult) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class StreamReader:
 
     def _begin(self, index: int, start: Mapping[str, Any]) -> None:
         known = start.keys() <= _BEGUN
-        block = {kind: dict(given) for kind, given in start.items()} if known else {_UNKNOWN: [start]}
+        block: dict[str, Any] = {kind: dict(given) for kind, given in start.items()} if known else {_UNKNOWN: [start]}
         self._blocks[index] = block
         if self._answer is None and block.get("toolUse", {}).get("name") == ANSWER_TOOL:
             self._answer = block

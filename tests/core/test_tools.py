@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -13,15 +14,23 @@ from pydantic import Field
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, WorkflowError, get_run
 from agentflow.core.errors import DefinitionError, OutputFormatError, ToolRoundsError
 from agentflow.core.events import RunStarted, ToolCalled
-from agentflow.core.model import ToolUse
+from agentflow.core.model import Request, ToolUse
 from agentflow.core.result import RunResult
 from agentflow.core.tools import Tool, as_tools, called
+from agentflow.models.converse import request_body
 from tests.dictated import Dictated, answer, asks_for, results_of, streamed, tool_use
 
 
 def weather(city: Annotated[str, Field(description="a town")], day: date | None = None) -> dict[str, Any]:
     """Tell the weather of a city."""
     return {"city": city, "day": str(day), "sun": True}
+
+
+class Told:
+    """An object that can be called."""
+
+    def __call__(self) -> str:
+        return "yes"
 
 
 def broken(reason: str) -> str:
@@ -48,6 +57,15 @@ def test_signature_and_docstring_are_what_a_model_is_told() -> None:
     assert spec.schema["properties"]["day"]["anyOf"][0] == {"type": "string", "format": "date"}
 
 
+def test_a_model_is_told_of_the_defaults() -> None:
+    def look(place: str = "Rome") -> str:
+        """Look."""
+        return place
+
+    sent = request_body(Request("x", tools=(Tool(look).spec,)))["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]
+    assert sent["json"]["properties"]["place"]["description"] == 'default "Rome"'
+
+
 @pytest.mark.parametrize(
     ("functions", "says"),
     [
@@ -55,6 +73,8 @@ def test_signature_and_docstring_are_what_a_model_is_told() -> None:
         ([weather, weather], "the same name"),
         ([lambda *args: args], "cannot be called"),
         ([print], "takes"),
+        ([Told()], "type Told has no name.*Give a function"),
+        ([partial(weather, "Rome")], "type partial has no name"),
     ],
 )
 def test_what_cannot_be_a_tool_is_said_when_the_agent_is_made(functions: list[Any], says: str) -> None:
@@ -72,6 +92,16 @@ async def test_arguments_that_do_not_fit_go_back_to_the_model(arguments: dict[st
     output, is_error = await Tool(weather).call(arguments)
     assert is_error
     assert output.startswith("The arguments do not fit: ")
+
+
+@pytest.mark.parametrize("output", [b"\x89PNG", bytearray(b"a"), (number for number in [1])])
+async def test_what_is_no_text_is_told_to_be_none(output: Any) -> None:
+    def picture() -> Any:
+        """Draw."""
+        return output
+
+    kind = type(output).__name__
+    assert await Tool(picture).call({}) == (f"It gave a value of type {kind}, which is no text.", True)
 
 
 async def test_a_tool_that_is_not_there_is_named_to_the_model() -> None:
