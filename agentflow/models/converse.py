@@ -42,7 +42,7 @@ class Answer:
     trace: Mapping[str, Any] = field(default_factory=dict)
 
 
-def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, Any]:
+def request_body(request: Request, spec: ModelSpec | None = None, *, in_words: bool = False) -> dict[str, Any]:
     """Return the arguments of boto3's `converse` and `converse_stream`, but for `modelId`.
 
     An output schema goes as such where the model takes that; else as a tool that the model has to call, as does a
@@ -52,6 +52,7 @@ def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, A
     Parameters
     ----------
     spec : what is known of the model; None for one that the catalog does not have.
+    in_words : ask for an output schema in words in the place of a tool.
     """
     body: dict[str, Any] = {"messages": _messages(request, spec), "inferenceConfig": _inference(request)}
     system: list[dict[str, Any]] = [{"text": request.system}] if request.system else []
@@ -63,7 +64,7 @@ def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, A
         if spec is not None and spec.json_schema and is_native(schema):
             structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
             output["textFormat"] = {"type": "json_schema", "structure": structure}
-        elif spec is None or spec.forced_tool is not False:
+        elif not in_words and (spec is None or spec.forced_tool is not False):
             # Beside other tools the model has to call one of them: the answer's, when it is done with the others.
             choice = {"any": {}} if tools else {"tool": {"name": ANSWER_TOOL}}
             tools.append(_tool(ToolSpec(ANSWER_TOOL, "Give the answer.", schema)))

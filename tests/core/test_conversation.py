@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, get_run
-from agentflow.core.errors import DefinitionError, OutputFormatError
+from agentflow.core.errors import DefinitionError, InvalidRequestError, OutputFormatError
 from tests.dictated import Dictated, answer, asks_for, tool_use
 
 
@@ -50,6 +50,34 @@ async def test_a_model_that_cannot_be_made_to_is_asked_for_json(dictated: Dictat
     [request] = dictated.requests
     assert "toolConfig" not in request
     assert request["system"][0]["text"].startswith("Answer with JSON alone")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model doesn't support the toolConfig.toolChoice.tool field. Remove it and try again.",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+    ],
+)
+async def test_a_model_that_refuses_to_be_made_to_is_asked_for_json(dictated: Dictated, message: str) -> None:
+    refused = {"status": 400, "code": "ValidationException", "message": message}
+    dictated.says(refused, answer('{"urgent": true}'))
+    workflow = Workflow(WorkflowConfig(name="words"))
+    workflow.add_step("ask", agent(dictated, model_type="nova-lite"))
+    result = await workflow.execute()
+    assert result.outputs["ask"].urgent is True
+    assert "toolConfig" not in dictated.requests[1]
+    assert dictated.requests[1]["system"][0]["text"].startswith("Answer with JSON alone")
+    first, second = result.rows["ask"].attempts
+    assert (first.error_code, first.may_cost_usd) == ("ValidationException", Decimal(0))
+    assert second.reason == "asked for JSON in words: the model cannot be made to call a tool"
+
+
+async def test_a_refusal_of_something_else_is_final(dictated: Dictated) -> None:
+    dictated.says({"status": 400, "code": "ValidationException", "message": "toolConfig.tools.0 is wrong"})
+    with pytest.raises(InvalidRequestError):
+        await agent(dictated, model_type="nova-lite").run({})
+    assert len(dictated.requests) == 1
 
 
 async def test_an_answer_that_does_not_fit_is_asked_for_again_and_seen(dictated: Dictated) -> None:
