@@ -38,6 +38,11 @@ def asks_for(*uses: Mapping[str, Any]) -> dict[str, Any]:
     return answer(*uses, stop="tool_use")
 
 
+def streamed(*blocks: Sequence[tuple[str, Mapping[str, Any]]], stop: str = "end_turn") -> dict[str, Any]:
+    """A response whose stream has these blocks: for each its `start` and its `delta`s, in order."""
+    return {**answer(stop=stop), "streamed": blocks}
+
+
 def events(response: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The events of a stream that says the same as a response, each text in two pieces."""
     found: list[tuple[str, Mapping[str, Any]]] = [("messageStart", {"role": "assistant"})]
@@ -52,6 +57,10 @@ def events(response: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         else:
             deltas = [{"text": block["text"][:4]}, {"text": block["text"][4:]}]
         found += [("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}) for delta in deltas]
+        found.append(("contentBlockStop", {"contentBlockIndex": index}))
+    names = {"start": "contentBlockStart", "delta": "contentBlockDelta"}
+    for index, parts in enumerate(response.get("streamed", ())):
+        found += [(names[kind], {"contentBlockIndex": index, kind: part}) for kind, part in parts]
         found.append(("contentBlockStop", {"contentBlockIndex": index}))
     found.append(("messageStop", {"stopReason": response["stopReason"]}))
     found.append(("metadata", {"usage": response["usage"], "metrics": response["metrics"]}))

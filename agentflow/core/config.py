@@ -164,7 +164,7 @@ class AgentConfig(_Config):
         output_type = from_short_form(value) if isinstance(value, str) else value
         if output_type is None or is_output_type(output_type):
             return output_type
-        message = "give a pydantic model, a dataclass or a short form"
+        message = "give a pydantic model, a dataclass or a short form; for a list a field of one: 'items: list[str]'"
         raise ValueError(message)
 
     @field_validator("tools")

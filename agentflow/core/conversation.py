@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,26 @@ from agentflow.core.model import ANSWER_TOOL, Model, Reply, Request, ToolCall, T
 from agentflow.core.output_types import parse_output
 from agentflow.core.tools import Tool, called, problems_of
 
-CUT_OFF = "max_tokens"  # the stop reason of an answer that was not complete
+_MALFORMED = "malformed_tool_use"  # the stop reason of an answer whose calls are not what the model meant
+
+# What happened to an answer that is not all that the model had to say, by its stop reason, and what to do next. It is
+# no slip of the form: asking again brings the same, and a tool that it asks for may have been meant otherwise.
+_ENDED: Mapping[str, tuple[str, str]] = {
+    "max_tokens": ("was cut off at max_tokens={max_tokens}", "Raise max_tokens."),
+    "model_context_window_exceeded": (
+        "was cut off, since the model's context is full (model_context_window_exceeded)",
+        "Shorten the prompt or its inputs, or use a model with a larger context.",
+    ),
+    "guardrail_intervened": (
+        "was stopped by the guardrail (guardrail_intervened)",
+        "Change the prompt, its inputs or the guardrail, which says why with Guardrail(trace='enabled').",
+    ),
+    "content_filtered": (
+        "was stopped by Bedrock's content filter (content_filtered)",
+        "Change the prompt or its inputs, or use another model.",
+    ),
+    "refusal": ("was refused by the model (refusal)", "Change the prompt or its inputs, or use another model."),
+}
 
 
 class Conversation:
@@ -64,13 +84,11 @@ class Conversation:
 
     async def _after_tools(self, request: Request, reply: Reply, uses: list[ToolUse]) -> Request:
         """Call the tools of one answer, all at once, and return the request with their results."""
-        if reply.stop_reason == CUT_OFF:
+        if reply.stop_reason in _ENDED:
             report_rejected(reply)
-            raise OutputFormatError(
-                f"The call of the tool {uses[-1].name!r} was cut off at max_tokens={request.max_tokens}.",
-                fix="Raise max_tokens.",
-                text=reply.text,
-            )
+            what, fix = _ENDED[reply.stop_reason]
+            how = what.format(max_tokens=request.max_tokens)
+            raise OutputFormatError(f"The call of the tool {uses[-1].name!r} {how}.", fix=fix, text=reply.text)
         self._tool_rounds += 1
         if self._tool_rounds > self._config.max_tool_rounds:
             raise ToolRoundsError(
@@ -78,6 +96,8 @@ class Conversation:
                 f"at last for {uses[-1].name!r}.",
                 fix="Raise max_tool_rounds of its AgentConfig, or say in the prompt when it is to stop.",
             )
+        if reply.stop_reason == _MALFORMED:
+            uses = [replace(use, arguments=_as_text(use.arguments)) for use in uses]
         calls = await _all_called(self._tools, uses)
         answers = [ToolResult(use.tool_use_id, "Not taken: other tools were asked for beside it.", is_error=True)
                    for use in reply.tool_uses if use.name == ANSWER_TOOL]  # fmt: skip
@@ -90,12 +110,12 @@ class Conversation:
     ) -> Request:
         """Return the request that asks again, with what was wrong."""
         name, problems = output_type.__name__, problems_of(error)
-        if reply.stop_reason == CUT_OFF:
-            what = f"The answer was cut off at max_tokens={request.max_tokens}, so it is no {name}"
-            fix = "Raise max_tokens."
+        if reply.stop_reason in _ENDED:
+            how, fix = _ENDED[reply.stop_reason]
+            what = f"The answer {how.format(max_tokens=request.max_tokens)}, so it is no {name}"
         else:
             what, fix = f"The answer is no {name}: {problems}", "Say in the prompt what is wanted there."
-        if reply.stop_reason == CUT_OFF or self._retries >= self._config.output_retries:
+        if reply.stop_reason in _ENDED or self._retries >= self._config.output_retries:
             raise OutputFormatError(f"{what} (the answer: {reply.text[:200]!r}).", fix=fix, text=reply.text) from error
         self._retries += 1
         again = f"That answer does not fit: {problems}. Give the whole answer again, as it was asked for."
@@ -113,6 +133,10 @@ async def _all_called(tools: Mapping[str, Tool], uses: list[ToolUse]) -> list[To
     finally:
         for call in calls:
             call.cancel()
+
+
+def _as_text(arguments: Mapping[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def _blocks(content: Content) -> tuple[Block, ...]:

@@ -44,11 +44,11 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A model wants a tool to be called with these arguments."""
+    """A model wants a tool to be called with these arguments: their text where they are no JSON object."""
 
     tool_use_id: str
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class ToolCall:
 
     tool_use_id: str
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | str
     output: str
     is_error: bool
     started_at: datetime

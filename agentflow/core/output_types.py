@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, create_model
 
 from agentflow.core.errors import DefinitionError, nearest
 
 _SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _EXAMPLE = "\"urgent: bool, severity: 'P0' | 'P1', tags: list[str], note: str | None\""
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
+_TALKED_ABOUT = re.compile(r"[^{\[]*(\{.*\})[^}\]]*", re.DOTALL)  # one object, and words around it
 
 _adapters: WeakKeyDictionary[type, TypeAdapter[Any]] = WeakKeyDictionary()
 _schemas: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
@@ -31,15 +31,16 @@ def is_output_type(value: Any) -> bool:
 
 
 def parse_output(output_type: type[Any], text: str) -> Any:
-    """Return the instance that JSON text is of; a fence of Markdown around it is passed over.
+    """Return the instance that JSON text is of; words around its object are passed over, such as a fence of Markdown.
 
     Raises
     ------
     pydantic.ValidationError
         The text is no such JSON.
     """
-    fenced = _FENCED.fullmatch(text)
-    return _adapter(output_type).validate_json(fenced[1] if fenced else text)
+    found = _TALKED_ABOUT.fullmatch(text)
+    output = _adapter(output_type).validate_json(found[1] if found else text)
+    return output.value if isinstance(output, _InAnObject) else output
 
 
 def schema_of(output_type: type[Any]) -> Mapping[str, Any]:
@@ -58,8 +59,20 @@ def fields_of(output_type: type[Any]) -> tuple[str, ...]:
 
 def _adapter(output_type: type[Any]) -> TypeAdapter[Any]:
     if output_type not in _adapters:
-        _adapters[output_type] = TypeAdapter(output_type)
+        _adapters[output_type] = TypeAdapter(_asked_for(output_type))
     return _adapters[output_type]
+
+
+class _InAnObject(BaseModel):
+    """What a model is asked for in the place of a `RootModel`, since its answer has to be a JSON object."""
+
+    value: Any
+
+
+def _asked_for(output_type: type[Any]) -> type[Any]:
+    if issubclass(output_type, RootModel):
+        return create_model("Output", __base__=_InAnObject, value=(output_type, ...))
+    return output_type
 
 
 class _Output(BaseModel):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -21,6 +22,7 @@ from agentflow.core.parameters import named_parameters
 from agentflow.core.template import as_text
 from agentflow.utils.threads import function_pool
 
+_NO_TEXT = (bytes, bytearray, memoryview, GeneratorType, AsyncGeneratorType)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # botocore's service model `bedrock-runtime`, ToolName
 
 
@@ -37,7 +39,12 @@ class Tool:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.name: str = getattr(function, "__name__", repr(function))
+        if not hasattr(function, "__name__"):
+            raise DefinitionError(
+                f"An object of type {type(function).__name__} has no name by which a model could ask for it.",
+                fix="Give a function (def) that calls it.",
+            )
+        self.name: str = function.__name__
         if not _NAME.fullmatch(self.name) or self.name == ANSWER_TOOL:
             raise DefinitionError(
                 f"A tool cannot be called {self.name!r}.",
@@ -50,8 +57,10 @@ class Tool:
         """What the model is told."""
         return ToolSpec(self.name, inspect.getdoc(self.function) or "", self._arguments.json_schema())
 
-    async def call(self, arguments: Mapping[str, Any]) -> tuple[str, bool]:
+    async def call(self, arguments: Mapping[str, Any] | str) -> tuple[str, bool]:
         """Return what the model is given, and whether that is an error. Raises nothing but what ends a run."""
+        if isinstance(arguments, str):
+            return f"It was not called: its arguments are no JSON object (given: {_short(arguments)}).", True
         try:
             values = self._arguments.validate_python(dict(arguments))
         except ValidationError as error:
@@ -63,6 +72,8 @@ class Tool:
                 output = await function_pool().run(partial(copy_context().run, partial(self.function, **values)))
                 if inspect.isawaitable(output):
                     output = await output
+            if isinstance(output, _NO_TEXT):
+                return f"It gave a value of type {type(output).__name__}, which is no text.", True
             return as_text(output), False
         except BudgetExceeded:  # of a call that the tool makes: it ends the run
             raise

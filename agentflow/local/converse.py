@@ -11,7 +11,7 @@ from agentflow.local import eventstream
 from agentflow.local.answers import Answer, Timing, tool_input
 from agentflow.local.blocks import document_note, image_note, tool_result_text, tool_use_text
 from agentflow.local.chat import Begin, Block, ChatRequest, Finish, Piece, Tool, Turn
-from agentflow.local.converse_rules import check_documents, check_tool_results
+from agentflow.local.converse_rules import check_documents, check_tool_results, check_tool_schemas
 from agentflow.local.errors import invalid
 from agentflow.local.facts import ServedModel
 from agentflow.local.prompt_cache import converse_blocks
@@ -240,6 +240,7 @@ def _answer_schema(output: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _tools(config: Mapping[str, Any]) -> tuple[tuple[Tool, ...], bool]:
     """Return the tools that the answer may call, and whether it must call one."""
+    check_tool_schemas(config.get("tools", ()))
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if tool.get("toolSpec")]
     tools = tuple(Tool(spec["name"], spec["inputSchema"]["json"], spec.get("description") or "") for spec in specs)
     choice = _present(config.get("toolChoice"))

@@ -1,4 +1,4 @@
-"""What Bedrock asks of a Converse body beyond its shapes: documents and tool results that fit together.
+"""What Bedrock asks of a Converse body beyond its shapes: documents, tools and their results that fit together.
 
 The wordings are those of real refusals in public reports.
 """
@@ -66,3 +66,20 @@ def check_tool_results(contents: Sequence[Iterable[Mapping[str, Any]]]) -> None:
         if missing := sorted(asked - {result["toolUseId"] for result in results}):
             raise invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
         asked = {block["toolUse"]["toolUseId"] for block in blocks if block.get("toolUse")}
+
+
+def check_tool_schemas(tools: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a tool whose input is not of the type object.
+
+    Raises
+    ------
+    Refusal
+        There is one.
+    """
+    for number, tool in enumerate(tools):
+        schema = tool["toolSpec"]["inputSchema"]["json"] if tool.get("toolSpec") else {"type": "object"}
+        if not isinstance(schema, Mapping) or schema.get("type") != "object":
+            raise invalid(
+                f"The value at toolConfig.tools.{number}.toolSpec.inputSchema.json.type must be one of the following: "
+                "object."
+            )

@@ -67,6 +67,7 @@ class Call:
         self.target = self._targets[0]
         self.reason = ""  # why it is not the first choice
         self._failed: ModelCallError | None = None
+        self._in_words: dict[str, Any] | None = None  # what is sent since the model refused to be made to call a tool
         self._deadline = None if self.scope else time.monotonic() + route.timeout_seconds  # a run has its own
 
     @property
@@ -156,6 +157,7 @@ class Call:
         asked = self.resolved.name
         self._targets = destinations(self._targets[0].route, model, self.request)
         self.target, self._fallback, self._failed = self._targets[0], None, None
+        self._in_words = None
         self.reason = f"{asked} cannot answer: {explained.code}"
         for of_the_model in ("key", "_body"):  # the answer is kept as what it is: another model's
             self.__dict__.pop(of_the_model, None)
@@ -212,6 +214,13 @@ class Call:
             self._targets = [target for target in self._targets if target is not self.target] or self._targets
             can_pass = self.target not in self._targets and not self.shown
         self.reason = ""
+        if (
+            self._in_words is None
+            and "toolChoice" in self._body.get("toolConfig", {})
+            and _is_of_tool_choice(explained)
+        ):
+            self._in_words = converse.request_body(self.request, self.resolved.spec, in_words=True)
+            self.reason, can_pass = "asked for JSON in words: the model cannot be made to call a tool", True
         return AttemptFailed(attempt, explained, can_pass=can_pass)
 
     @cached_property
@@ -226,7 +235,8 @@ class Call:
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of boto3's operation."""
         labels = self.scope.run.labels(self.scope) if self.scope else {}
-        return {"modelId": self.resolved.model_id, **self._body, **converse.request_metadata(labels)}
+        body = self._in_words or self._body  # of which the key remains that of the request as it was first asked
+        return {"modelId": self.resolved.model_id, **body, **converse.request_metadata(labels)}
 
     def reply(self, answered: Answered, attempts: tuple[Attempt, ...], queue_ms: float) -> Reply:
         """Return what the caller gets."""
@@ -296,6 +306,12 @@ class Call:
     def _report(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
         report_attempt(attempt, self.resolved.model_id)
+
+
+def _is_of_tool_choice(explained: ModelCallError) -> bool:
+    """Return whether a request was refused since this model cannot be made to call a tool."""
+    words = explained.what.lower()
+    return explained.kind == "validation" and ("toolchoice" in words or "tool_choice" in words)
 
 
 class _Sending:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from agentflow.core.errors import InvalidRequestError, PromptTooLongError
+from agentflow.core.model import ANSWER_TOOL
 from agentflow.models.catalog import ResolvedModel
 from agentflow.models.tokens import MOST_TIMES_A_SCHEMA, MOST_TOKENS_OF_A_TOOL, MOST_TOKENS_PER_MESSAGE
 
@@ -106,6 +107,14 @@ def _check_tools(config: Mapping[str, Any], model: ResolvedModel) -> None:
     names = [tool["toolSpec"]["name"] for tool in config["tools"] if "toolSpec" in tool]
     if wrong := next((name for name in names if not _TOOL_NAME.fullmatch(name)), None):
         _refuse(f"tools: {wrong!r} is no name of a tool.", "Use 1 to 64 letters, digits, `_` and `-`.")
+    for specification in (tool["toolSpec"] for tool in config["tools"] if "toolSpec" in tool):
+        if specification["inputSchema"]["json"].get("type") != "object":
+            name = specification["name"]
+            field = "output_schema:" if name == ANSWER_TOOL else f"tools: the schema of {name!r}:"
+            _refuse(
+                f"{field} its root is not of the type 'object', which Bedrock asks of it.",
+                'Make it {"type": "object", "properties": {"value": ...}}, with what it was in the place of the dots.',
+            )
     choice = config.get("toolChoice", {})
     if (wanted := choice.get("tool", {}).get("name")) and wanted not in names:
         _refuse(f"tool choice: there is no tool {wanted!r}; there is {', '.join(names)}.", "Choose one of these.")

@@ -24,6 +24,8 @@ _LONGEST_NAME = 180  # of 200; the rest is for a number
 _NOT_IN_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]", re.ASCII)
 _LONGEST_METADATA = 256
 _BASE64 = "$base64"  # the one key of what stands in the place of bytes in `Reply.content`
+_UNKNOWN = "SDK_UNKNOWN_MEMBER"  # botocore's key of what came later than it, which it does not take back
+_BEGUN = frozenset({"toolUse", "toolResult", "image"})  # the blocks of a stream that have a start of their own
 _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")  # what CountTokens takes
 
 
@@ -40,7 +42,7 @@ class Answer:
     trace: Mapping[str, Any] = field(default_factory=dict)
 
 
-def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, Any]:
+def request_body(request: Request, spec: ModelSpec | None = None, *, in_words: bool = False) -> dict[str, Any]:
     """Return the arguments of boto3's `converse` and `converse_stream`, but for `modelId`.
 
     An output schema goes as such where the model takes that; else as a tool that the model has to call, as does a
@@ -50,6 +52,7 @@ def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, A
     Parameters
     ----------
     spec : what is known of the model; None for one that the catalog does not have.
+    in_words : ask for an output schema in words in the place of a tool.
     """
     body: dict[str, Any] = {"messages": _messages(request, spec), "inferenceConfig": _inference(request)}
     system: list[dict[str, Any]] = [{"text": request.system}] if request.system else []
@@ -61,7 +64,7 @@ def request_body(request: Request, spec: ModelSpec | None = None) -> dict[str, A
         if spec is not None and spec.json_schema and is_native(schema):
             structure = {"jsonSchema": {"name": ANSWER_TOOL, "schema": json.dumps(schema)}}
             output["textFormat"] = {"type": "json_schema", "structure": structure}
-        elif spec is None or spec.forced_tool is not False:
+        elif not in_words and (spec is None or spec.forced_tool is not False):
             # Beside other tools the model has to call one of them: the answer's, when it is done with the others.
             choice = {"any": {}} if tools else {"tool": {"name": ANSWER_TOOL}}
             tools.append(_tool(ToolSpec(ANSWER_TOOL, "Give the answer.", schema)))
@@ -182,7 +185,8 @@ def _block(block: Block | Mapping[str, Any], names: list[str], spec: ModelSpec |
             sent["name"] = names[-1]
         return [{block.kind: sent}]
     is_blank = block.keys() == {"text"} and not str(block["text"]).strip()  # an answer may have it, a request not
-    return [] if is_blank else [_with_bytes(block)]
+    back = {} if is_blank else _sent_back(block)
+    return [back] if back else []
 
 
 def _tool_result(result: ToolResult) -> dict[str, Any]:
@@ -201,13 +205,24 @@ def _document_name(document: Attachment, earlier: list[str]) -> str:
     return next(name for name in chain([name] if name else [], numbered) if name.casefold() not in taken)
 
 
-def _with_bytes(value: Any) -> Any:
-    """Return a part of `Reply.content` as boto3 takes it."""
+def _sent_back(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block of `Reply.content` as boto3 takes it; empty where it is of a kind that boto3 does not know."""
+    sent: dict[str, Any] = _known(block)
+    use = sent.get("toolUse")
+    return sent | {"toolUse": use | {"input": {}}} if use and not isinstance(use["input"], Mapping) else sent
+
+
+def _known(value: Any) -> Any:
+    """Return a part of `Reply.content` with its bytes, and without what boto3 does not know."""
     if isinstance(value, Mapping):
         if value.keys() == {_BASE64}:
             return base64.b64decode(value[_BASE64])
-        return {name: _with_bytes(item) for name, item in value.items()}
-    return [_with_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: _known(item) for name, item in value.items() if name != _UNKNOWN and not _is_unknown(item)}
+    return [_known(item) for item in value if not _is_unknown(item)] if isinstance(value, list | tuple) else value
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, Mapping) and _UNKNOWN in value
 
 
 def _without_bytes(value: Any) -> Any:
@@ -228,14 +243,17 @@ def parse_response(response: Mapping[str, Any]) -> Answer:
 def _answer(blocks: Iterable[Any], stop_reason: str, usage: Any, rest: Mapping[str, Any]) -> Answer:
     content = tuple(_without_bytes(block) for block in blocks)
     uses = tuple(
-        ToolUse(use["toolUseId"], use["name"], use["input"])
+        ToolUse(use["toolUseId"], use["name"], _arguments(use["input"]))
         for block in content
         if (use := block.get("toolUse")) and use.get("type") != "server_tool_use"
     )
-    answers = [json.dumps(use.arguments) for use in uses if use.name == ANSWER_TOOL]
-    texts = answers or [block["text"] for block in content if "text" in block]
+    answered = next((use.arguments for use in uses if use.name == ANSWER_TOOL), None)
+    if answered is None:
+        text = "".join(map(_text, content))
+    else:
+        text = answered if isinstance(answered, str) else json.dumps(answered)
     return Answer(
-        text="".join(texts[:1] if answers else texts),
+        text=text,
         stop_reason=stop_reason,
         usage=_usage(usage),
         content=content,
@@ -243,6 +261,16 @@ def _answer(blocks: Iterable[Any], stop_reason: str, usage: Any, rest: Mapping[s
         response_fields=_without_bytes(rest.get("additionalModelResponseFields") or {}),
         trace=_without_bytes(rest.get("trace") or {}),
     )
+
+
+def _arguments(given: Any) -> Mapping[str, Any] | str:
+    return given if isinstance(given, Mapping | str) else json.dumps(given)
+
+
+def _text(block: Mapping[str, Any]) -> str:
+    """Return what a block adds to the answer's text; with its sources it lies deeper."""
+    cited = block.get("citationsContent", {}).get("content", ())
+    return "".join([block.get("text", ""), *(part.get("text", "") for part in cited)])
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
@@ -256,53 +284,82 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
+def is_answered_by_tool(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the answer to a request is what a tool is called with, and text beside it is not."""
+    tools = arguments.get("toolConfig", {}).get("tools", ())
+    return any(tool.get("toolSpec", {}).get("name") == ANSWER_TOOL for tool in tools)
+
+
 @dataclass
 class StreamReader:
     """Takes in the events of a ConverseStream, one by one, until `complete`.
 
     botocore reports no error for a stream that ends early, so an answer counts only when its stop reason and its
     usage have come; the usage comes last.
+
+    Parameters
+    ----------
+    by_tool : the answer is to come as a tool's input: text is held back, until there is none.
     """
 
+    by_tool: bool = False
     _blocks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _answer: dict[str, Any] | None = None  # the block of the answer that came as a tool's input
     _stop: Mapping[str, Any] | None = None
     _metadata: Mapping[str, Any] | None = None
 
     def take(self, event: Mapping[str, Any]) -> str:
         """Read one event and return the text that it adds to the answer's; empty for most kinds."""
         if start := event.get("contentBlockStart"):
-            self._blocks[start["contentBlockIndex"]] = {kind: dict(given) for kind, given in start["start"].items()}
+            self._begin(start["contentBlockIndex"], start["start"])
         elif change := event.get("contentBlockDelta"):
             return self._add(self._blocks.setdefault(change["contentBlockIndex"], {}), change["delta"])
         elif "messageStop" in event:
             self._stop = event["messageStop"]
+            if self.by_tool and self._answer is None:
+                return "".join(map(_text, self._content()))
         elif "metadata" in event:
             self._metadata = event["metadata"]
         return ""
+
+    def _begin(self, index: int, start: Mapping[str, Any]) -> None:
+        known = start.keys() <= _BEGUN
+        block: dict[str, Any] = {kind: dict(given) for kind, given in start.items()} if known else {_UNKNOWN: [start]}
+        self._blocks[index] = block
+        if self._answer is None and block.get("toolUse", {}).get("name") == ANSWER_TOOL:
+            self._answer = block
 
     def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
         for kind, value in delta.items():
             if kind == "text":
                 block["text"] = block.get("text", "") + value
-                return str(value)
+                return "" if self.by_tool else str(value)
             if kind == "toolUse":
                 use = block.setdefault("toolUse", {})
                 use["input"] = use.get("input", "") + value.get("input", "")
-                return value.get("input", "") if use.get("name") == ANSWER_TOOL else ""
+                return value.get("input", "") if block is self._answer else ""
             if kind == "reasoningContent":
                 _add_reasoning(block.setdefault("reasoningContent", {}), value)
-            else:  # of a kind that came later than this code: its pieces in order
-                block.setdefault(kind, []).append(value)
+            elif kind == "citation":
+                block.setdefault("citations", []).append(value)
+            elif kind == "toolResult":
+                block.setdefault("toolResult", {}).setdefault("content", []).extend(value)
+            elif kind == "image":
+                block.setdefault("image", {}).update(value)
+            else:
+                block.setdefault(_UNKNOWN, []).append({kind: value})
         return ""
+
+    def _content(self) -> list[Mapping[str, Any]]:
+        return [_finished(block) for _, block in sorted(self._blocks.items())]
 
     @property
     def complete(self) -> Answer | None:
         """The answer; None while the stream has not come to its end."""
         if self._stop is None or self._metadata is None:
             return None
-        blocks = [_finished(block) for _, block in sorted(self._blocks.items())]
         rest = {**self._stop, **self._metadata}
-        return _answer(blocks, self._stop["stopReason"], self._metadata["usage"], rest)
+        return _answer(self._content(), self._stop["stopReason"], self._metadata["usage"], rest)
 
 
 def _add_reasoning(reasoning: dict[str, Any], delta: Mapping[str, Any]) -> None:
@@ -311,17 +368,23 @@ def _add_reasoning(reasoning: dict[str, Any], delta: Mapping[str, Any]) -> None:
         if part == "redactedContent":
             reasoning[part] = reasoning.get(part, b"") + value
         else:
-            text = reasoning.setdefault("reasoningText", {})
+            text = reasoning.setdefault("reasoningText", {"text": ""})  # which has to be there
             text[part] = text.get(part, "") + value
 
 
 def _finished(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a block with the input of its tool as a value, an empty one where it was cut off."""
-    if "toolUse" not in block:
-        return block
-    text = block["toolUse"].get("input", "")
+    """Return a block of a stream as a whole answer has it."""
+    if "citations" in block:
+        cited = {"content": [{"text": block.get("text", "")}], "citations": block["citations"]}
+        return {"citationsContent": cited}
+    if "toolUse" in block:
+        return {**block, "toolUse": {**block["toolUse"], "input": _input(block["toolUse"].get("input", ""))}}
+    return block
+
+
+def _input(text: str) -> Any:
+    """Return the input of a tool; its text where that is no JSON, as of a call that was cut off."""
     try:
-        arguments = json.loads(text) if text else {}
+        return json.loads(text) if text else {}
     except ValueError:
-        arguments = {}
-    return {**block, "toolUse": {**block["toolUse"], "input": arguments}}
+        return text

@@ -10,39 +10,54 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Limits of a value. They go into its description, so that the model still knows of them.
+# Limits of a value, and its default. They go into its description, so that the model still knows of them.
 _LIMITS = frozenset(
     {
         "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
         "format", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
     }
 )  # fmt: skip
-_DROPPED = frozenset({"default", "discriminator", "patternProperties", "propertyNames"})
+_DROPPED = frozenset({"discriminator", "patternProperties", "propertyNames"})
 _NAMED = frozenset({"properties", "$defs"})  # their keys are names, not keywords
-_DATA = frozenset({"const", "enum"})  # what they hold are values, no schemas
+_DATA = frozenset({"const", "enum", "examples"})  # what they hold are values, no schemas
 
 
 def accepted_schema(schema: Any) -> Any:
-    """Return a JSON schema as it is sent: without the keywords that Bedrock refuses, closed to further properties."""
+    """Return a JSON schema as it is sent: without the keywords that Bedrock refuses, closed to further properties.
+
+    Its root is what it refers to, since Bedrock wants the root to have a type; pydantic makes such a reference of a
+    class that contains itself.
+    """
+    accepted = _accepted(schema)
+    if isinstance(accepted, Mapping) and "$ref" in accepted:
+        rest = {keyword: value for keyword, value in accepted.items() if keyword != "$ref"}
+        referred = accepted.get("$defs", {}).get(str(accepted["$ref"]).removeprefix("#/$defs/"))
+        return accepted if referred is None else {**referred, **rest}
+    return accepted
+
+
+def _accepted(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [accepted_schema(item) for item in schema]
+        return [_accepted(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     accepted: dict[str, Any] = {}
     limits: dict[str, Any] = {}
     for keyword, value in schema.items():
         if keyword in _NAMED:
-            accepted[keyword] = {name: accepted_schema(item) for name, item in value.items()}
+            accepted[keyword] = {name: _accepted(item) for name, item in value.items()}
         elif keyword in _DATA:
             accepted[keyword] = value
+        elif keyword == "default":
+            limits |= {} if value is None else {keyword: value}
         elif keyword in _LIMITS and not (keyword == "minItems" and value in {0, 1}):
             limits[keyword] = value
         elif keyword == "oneOf":
-            accepted["anyOf"] = accepted_schema(value)
+            accepted["anyOf"] = _accepted(value)
         elif keyword == "prefixItems":
-            accepted["items"] = {"anyOf": accepted_schema(value)}
+            accepted["items"] = {"anyOf": _accepted(value)}
         elif keyword not in _DROPPED:
-            accepted[keyword] = accepted_schema(value)
+            accepted[keyword] = _accepted(value)
     if accepted.get("type") == "object" and ("properties" in accepted or not accepted.get("additionalProperties")):
         accepted["additionalProperties"] = False
     if limits:

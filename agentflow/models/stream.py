@@ -72,7 +72,7 @@ def streaming(call: Call, idle_seconds: float, take: Callable[[str], bool] = lam
         sent = time.perf_counter()
         first_ms = None
         response = client.converse_stream(**converse.stream_arguments(arguments, call.request))
-        reader = converse.StreamReader()
+        reader = converse.StreamReader(converse.is_answered_by_tool(arguments))
         deltas = _Deltas(call.scope) if call.scope and call.scope.run.wants_deltas else None
         with closing(response["stream"]) as events:
             _limit_idle_time(events, idle_seconds)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, get_run
-from agentflow.core.errors import DefinitionError, OutputFormatError
+from agentflow.core.errors import DefinitionError, InvalidRequestError, OutputFormatError
 from tests.dictated import Dictated, answer, asks_for, tool_use
 
 
@@ -52,6 +52,34 @@ async def test_a_model_that_cannot_be_made_to_is_asked_for_json(dictated: Dictat
     assert request["system"][0]["text"].startswith("Answer with JSON alone")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model doesn't support the toolConfig.toolChoice.tool field. Remove it and try again.",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+    ],
+)
+async def test_a_model_that_refuses_to_be_made_to_is_asked_for_json(dictated: Dictated, message: str) -> None:
+    refused = {"status": 400, "code": "ValidationException", "message": message}
+    dictated.says(refused, answer('{"urgent": true}'))
+    workflow = Workflow(WorkflowConfig(name="words"))
+    workflow.add_step("ask", agent(dictated, model_type="nova-lite"))
+    result = await workflow.execute()
+    assert result.outputs["ask"].urgent is True
+    assert "toolConfig" not in dictated.requests[1]
+    assert dictated.requests[1]["system"][0]["text"].startswith("Answer with JSON alone")
+    first, second = result.rows["ask"].attempts
+    assert (first.error_code, first.may_cost_usd) == ("ValidationException", Decimal(0))
+    assert second.reason == "asked for JSON in words: the model cannot be made to call a tool"
+
+
+async def test_a_refusal_of_something_else_is_final(dictated: Dictated) -> None:
+    dictated.says({"status": 400, "code": "ValidationException", "message": "toolConfig.tools.0 is wrong"})
+    with pytest.raises(InvalidRequestError):
+        await agent(dictated, model_type="nova-lite").run({})
+    assert len(dictated.requests) == 1
+
+
 async def test_an_answer_that_does_not_fit_is_asked_for_again_and_seen(dictated: Dictated) -> None:
     dictated.says(answer('{"urgent": "perhaps"}'), answer('{"urgent": false}'))
     workflow = Workflow(WorkflowConfig(name="again"))
@@ -89,11 +117,26 @@ async def test_it_is_asked_for_again_so_often_and_no_more(dictated: Dictated, re
     assert len(dictated.requests) == 1 + retries
 
 
-async def test_an_answer_that_was_cut_off_is_not_asked_for_again(dictated: Dictated) -> None:
-    dictated.says(answer('{"urgent": tr', stop="max_tokens"))
-    with pytest.raises(OutputFormatError, match=r"cut off at max_tokens=7.*Raise max_tokens"):
+@pytest.mark.parametrize(
+    ("stop", "says"),
+    [
+        ("max_tokens", "cut off at max_tokens=7.*Raise max_tokens"),
+        ("model_context_window_exceeded", r"cut off, since the model's context is full.*Shorten the prompt"),
+        ("guardrail_intervened", "stopped by the guardrail.*Change the prompt, its inputs or the guardrail"),
+        ("content_filtered", "stopped by Bedrock's content filter.*Change the prompt"),
+        ("refusal", "refused by the model.*Change the prompt"),
+    ],
+)
+async def test_an_answer_that_was_ended_is_no_slip_of_the_form(dictated: Dictated, stop: str, says: str) -> None:
+    dictated.says(answer('{"urgent": tr', stop=stop))
+    with pytest.raises(OutputFormatError, match=says):
         await agent(dictated, max_tokens=7).run({})
     assert len(dictated.requests) == 1
+
+
+async def test_an_answer_that_fits_counts_also_where_a_guardrail_masked_some_of_it(dictated: Dictated) -> None:
+    dictated.says(answer('{"product": "{NAME}", "urgent": true}', stop="guardrail_intervened"))
+    assert (await agent(dictated, Ticket).run({})).product == "{NAME}"
 
 
 def look() -> str:

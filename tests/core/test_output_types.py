@@ -1,19 +1,35 @@
 """Output types in their short form."""
 
+from __future__ import annotations
+
 import gc
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel, ValidationError
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow
 from agentflow.core import output_types
 from agentflow.core.errors import DefinitionError
-from agentflow.core.output_types import from_short_form, short_form_of
+from agentflow.core.output_types import from_short_form, parse_output, short_form_of
 from tests.endpoint import Endpoint
 
 
-def config(output_type: str) -> AgentConfig:
+class Node(BaseModel):
+    name: str
+    children: list[Node] = []
+
+
+class Cat(BaseModel):
+    lives: int
+
+
+Names = RootModel[list[str]]
+Pet = RootModel[Cat | Node]
+Counts = RootModel[dict[str, int]]
+
+
+def config(output_type: Any) -> AgentConfig:
     return AgentConfig(name="a", output_type=output_type)
 
 
@@ -108,6 +124,49 @@ async def test_its_fields_can_be_used_by_other_steps(scripted: Endpoint) -> None
     assert classify.output_class is not None
     assert result.outputs["classify"] == classify.output_class(product="shop", urgent=False, tags=[])
     assert result.outputs["reply"] == "About the shop"
+
+
+@pytest.mark.parametrize("model", ["haiku", "nova-lite", "sonnet-5-5"])
+@pytest.mark.parametrize(
+    ("output_type", "text", "output"),
+    [
+        (Node, '{"name": "a", "children": [{"name": "b"}]}', Node(name="a", children=[Node(name="b")])),
+        (Names, '{"value": ["a", "b"]}', Names(["a", "b"])),
+        (Pet, '{"value": {"lives": 9}}', Pet(Cat(lives=9))),
+        (Counts, '{"value": {"a": 1}}', Counts({"a": 1})),
+    ],
+)
+async def test_an_answer_is_an_object_whatever_the_type_is(
+    scripted: Endpoint, model: str, output_type: type[Any], text: str, output: Any
+) -> None:
+    scripted.follow(text=text)
+    made = AgentConfig(name="a", output_type=output_type, model_type=model)
+    agent = SimpleAgent(made, BedrockClient(endpoint_url=scripted.url), prompt_template="x")
+    assert await agent.run({}) == output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Here you are: {"a": 1}',
+        '```json\n{"a": 1}\n```',
+        'Sure.\n\n```\n{"a": 1}\n```\nIs that it?',
+        ' {"a": 1}\n',
+    ],
+)
+def test_words_around_an_answer_are_passed_over(text: str) -> None:
+    assert parse_output(from_short_form("a: int"), text).model_dump() == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1}]', '{"a": 1} or {"a": 2}', '{"a": 1', "a: 1", 'From [1]: {"a": 1}'])
+def test_what_may_be_more_than_one_answer_is_none(text: str) -> None:
+    with pytest.raises(ValidationError):
+        parse_output(from_short_form("a: int"), text)
+
+
+def test_a_list_is_told_to_be_a_field() -> None:
+    with pytest.raises(DefinitionError, match=r"; for a list a field of one: 'items: list\[str\]'"):
+        config(list[str])
 
 
 async def test_a_dictionary_of_any_keys_can_be_answered(scripted: Endpoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -12,15 +13,24 @@ from pydantic import Field
 
 from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, WorkflowConfig, WorkflowError, get_run
 from agentflow.core.errors import DefinitionError, OutputFormatError, ToolRoundsError
-from agentflow.core.events import ToolCalled
-from agentflow.core.model import ToolUse
+from agentflow.core.events import RunStarted, ToolCalled
+from agentflow.core.model import Request, ToolUse
+from agentflow.core.result import RunResult
 from agentflow.core.tools import Tool, as_tools, called
-from tests.dictated import Dictated, answer, asks_for, results_of, tool_use
+from agentflow.models.converse import request_body
+from tests.dictated import Dictated, answer, asks_for, results_of, streamed, tool_use
 
 
 def weather(city: Annotated[str, Field(description="a town")], day: date | None = None) -> dict[str, Any]:
     """Tell the weather of a city."""
     return {"city": city, "day": str(day), "sun": True}
+
+
+class Told:
+    """An object that can be called."""
+
+    def __call__(self) -> str:
+        return "yes"
 
 
 def broken(reason: str) -> str:
@@ -47,6 +57,15 @@ def test_signature_and_docstring_are_what_a_model_is_told() -> None:
     assert spec.schema["properties"]["day"]["anyOf"][0] == {"type": "string", "format": "date"}
 
 
+def test_a_model_is_told_of_the_defaults() -> None:
+    def look(place: str = "Rome") -> str:
+        """Look."""
+        return place
+
+    sent = request_body(Request("x", tools=(Tool(look).spec,)))["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]
+    assert sent["json"]["properties"]["place"]["description"] == 'default "Rome"'
+
+
 @pytest.mark.parametrize(
     ("functions", "says"),
     [
@@ -54,6 +73,8 @@ def test_signature_and_docstring_are_what_a_model_is_told() -> None:
         ([weather, weather], "the same name"),
         ([lambda *args: args], "cannot be called"),
         ([print], "takes"),
+        ([Told()], "type Told has no name.*Give a function"),
+        ([partial(weather, "Rome")], "type partial has no name"),
     ],
 )
 def test_what_cannot_be_a_tool_is_said_when_the_agent_is_made(functions: list[Any], says: str) -> None:
@@ -71,6 +92,16 @@ async def test_arguments_that_do_not_fit_go_back_to_the_model(arguments: dict[st
     output, is_error = await Tool(weather).call(arguments)
     assert is_error
     assert output.startswith("The arguments do not fit: ")
+
+
+@pytest.mark.parametrize("output", [b"\x89PNG", bytearray(b"a"), (number for number in [1])])
+async def test_what_is_no_text_is_told_to_be_none(output: Any) -> None:
+    def picture() -> Any:
+        """Draw."""
+        return output
+
+    kind = type(output).__name__
+    assert await Tool(picture).call({}) == (f"It gave a value of type {kind}, which is no text.", True)
 
 
 async def test_a_tool_that_is_not_there_is_named_to_the_model() -> None:
@@ -132,6 +163,67 @@ async def test_a_call_that_was_cut_off_is_not_made(dictated: Dictated) -> None:
     dictated.says(answer(tool_use("weather"), stop="max_tokens"))
     with pytest.raises(OutputFormatError, match="'weather' was cut off at max_tokens=1024"):
         await agent(dictated, weather).run({"place": "x"})
+
+
+CUT = streamed(
+    [
+        ("start", {"toolUse": {"toolUseId": "use-1", "name": "wipe"}}),
+        ("delta", {"toolUse": {"input": '{"path": "/tmp/o'}}),
+    ],
+    stop="tool_use",
+)
+
+
+@pytest.mark.parametrize(
+    ("stop", "says"),
+    [
+        ("max_tokens", "'wipe' was cut off at max_tokens=1024. Raise max_tokens."),
+        ("model_context_window_exceeded", r"'wipe' was cut off, since the model's context is full"),
+        ("guardrail_intervened", "'wipe' was stopped by the guardrail"),
+        ("content_filtered", "'wipe' was stopped by Bedrock's content filter"),
+        ("refusal", "'wipe' was refused by the model"),
+        ("tool_use", ""),
+        ("malformed_tool_use", ""),
+        ("a_new_reason", ""),
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+async def test_a_call_that_came_in_part_is_never_made_with_default_arguments(
+    dictated: Dictated, stop: str, says: str, is_streamed: bool
+) -> None:
+    wiped: list[str] = []
+
+    def wipe(path: str = "/all") -> str:
+        """Wipe."""
+        wiped.append(path)
+        return "wiped"
+
+    whole = answer(tool_use("wipe") if stop == "malformed_tool_use" else tool_use("wipe") | UNREAD, stop=stop)
+    dictated.says({**CUT, "stopReason": stop} if is_streamed else whole, answer("done"))
+    made = workflow(dictated, wipe)
+    if says:
+        with pytest.raises(WorkflowError, match=says):
+            await ended(made, is_streamed)
+    else:
+        result = await ended(made, is_streamed)
+        assert result.outputs["ask"] == "done"
+        [told] = results_of(dictated.requests[1])
+        assert told["status"] == "error"
+        assert "It was not called: its arguments are no JSON object" in told["content"][0]["text"]
+        assert dictated.requests[1]["messages"][1]["content"][-1]["toolUse"]["input"] == {}
+        assert get_run(result.run_id).tools_frame()["status"].tolist() == ["failed"]
+    assert wiped == []
+
+
+UNREAD = {"toolUse": {"toolUseId": "use-1", "name": "wipe", "input": '{"path": "/tmp/o'}}
+
+
+async def ended(made: Workflow, is_streamed: bool) -> RunResult:
+    if not is_streamed:
+        return await made.execute(place="x")
+    events = [event async for event in made.stream(place="x", deltas=True)]
+    [run_id] = [event.run_id for event in events if isinstance(event, RunStarted)]
+    return get_run(run_id)
 
 
 async def test_reasoning_goes_back_with_its_signature(dictated: Dictated) -> None:

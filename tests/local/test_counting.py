@@ -10,7 +10,11 @@ from botocore.exceptions import ClientError
 
 from tests.endpoint import HAIKU, HAIKU_BARE, Endpoint, user
 
-TOOLS = {"tools": [{"toolSpec": {"name": "weather", "description": "Of a city", "inputSchema": {"json": {}}}}]}
+TOOLS = {
+    "tools": [
+        {"toolSpec": {"name": "weather", "description": "Of a city", "inputSchema": {"json": {"type": "object"}}}}
+    ]
+}
 
 
 @pytest.mark.parametrize("model_id", [HAIKU, HAIKU_BARE])

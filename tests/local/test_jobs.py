@@ -130,7 +130,7 @@ def test_a_job_answers_every_record_of_every_file(batch: Endpoint, s3: Any) -> N
 
 
 def test_records_that_bedrock_would_refuse_are_errors_of_their_own(batch: Endpoint, s3: Any) -> None:
-    tools = {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {}}}}]}
+    tools = {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}
     wrong = [
         {"recordId": "roleless", "modelInput": {"messages": [{"content": []}]}},
         converse_record(1001, inferenceConfig={"maxTokens": 64_001}),

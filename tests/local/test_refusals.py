@@ -81,11 +81,22 @@ EMPTY = {"toolResult": {"toolUseId": "t1", "content": [], "status": "error"}}
 def test_tool_results_must_answer_the_calls_before_them(
     scripted: Endpoint, called: list[Any], answered: list[Any], wording: str
 ) -> None:
-    tools = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {}}}}]}
+    tools = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]}
     messages = [*user("?"), {"role": "assistant", "content": called}, {"role": "user", "content": answered}]
     code, message, _ = refusal(scripted, messages=messages, toolConfig=tools)
     assert code == "ValidationException"
     assert message.startswith(wording)
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "array"}, {"$ref": "#/$defs/A"}, {"anyOf": []}, ["type"]])
+def test_the_input_of_a_tool_must_be_an_object(scripted: Endpoint, schema: Any) -> None:
+    tools = [{"toolSpec": {"name": name, "inputSchema": {"json": given}}} for name, given in
+             (("good", {"type": "object"}), ("bad", schema))]  # fmt: skip
+    code, message, _ = refusal(scripted, toolConfig={"tools": tools})
+    assert code == "ValidationException"
+    assert message == (
+        "The value at toolConfig.tools.1.toolSpec.inputSchema.json.type must be one of the following: object."
+    )
 
 
 @pytest.mark.parametrize(

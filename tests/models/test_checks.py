@@ -12,7 +12,7 @@ import pytest
 from agentflow import BedrockClient
 from agentflow.core.content import Attachment
 from agentflow.core.errors import InvalidRequestError, PromptTooLongError
-from agentflow.core.model import Request, Turn
+from agentflow.core.model import Request, ToolSpec, Turn
 from agentflow.models.catalog import ResolvedModel, load_catalog
 from agentflow.models.checks import check_request
 from agentflow.models.converse import request_body
@@ -50,6 +50,8 @@ def said(role: str, *blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         (Request("x", stop_sequences=("a",) * 2501), "haiku", "stop_sequences has 2,501"),
         (Request("x", turns=(Turn("user", "y"),)), "haiku", "both of the role 'user'"),
         (Request("x", output_schema={"type": "object"}), "sonnet-5-5", "cannot be made to call a tool"),
+        (Request("x", output_schema={"type": "array"}), "nova-lite", "output_schema: its root is not"),
+        (Request("x", tools=(ToolSpec("t", "", {}),)), "haiku", "tools: the schema of 't': its root is not"),
         (Request((PNG,) * 21), "haiku", "21 images"),
     ],
 )

@@ -11,7 +11,7 @@ from agentflow.core.errors import InputError, InvalidRequestError
 from agentflow.core.model import Guardrail, Request, ToolSpec, ToolUse, Turn, Usage
 from agentflow.models.call import Call
 from agentflow.models.converse import request_body, request_key, request_metadata
-from tests.dictated import Dictated, answer, asks_for, tool_use
+from tests.dictated import Dictated, answer, asks_for, streamed, tool_use
 from tests.endpoint import Endpoint
 
 PNG = Attachment("image", "png", b"\x89PNG\r\n\x1a\n0000")
@@ -197,6 +197,73 @@ async def test_a_stream_brings_the_blocks_that_a_whole_answer_has(dictated: Dict
     assert stream.reply is not None
     for name in ("text", "content", "tool_uses", "stop_reason", "usage", "key"):
         assert getattr(stream.reply, name) == getattr(whole, name)
+
+
+SOURCE: Any = {"title": "Guide", "sourceContent": [{"text": "It is red."}], "location": {"web": {"url": "https://a.b"}}}
+CITED: Any = {"citationsContent": {"content": [{"text": "It is red."}], "citations": [SOURCE]}}
+NEW: Any = {"hologram": {"a": 1}}
+
+
+async def goes_back(client: BedrockClient, dictated: Dictated, content: Any) -> Any:
+    """What is sent of an answer's content, when the conversation goes on."""
+    dictated.says(answer("ok"))
+    await client.invoke("haiku", "and?", turns=[Turn("user", "x"), Turn("assistant", content)])
+    return dictated.requests[-1]["messages"][1]["content"]
+
+
+async def test_what_boto3_does_not_know_is_kept_and_not_sent_back(dictated: Dictated) -> None:
+    client = BedrockClient(endpoint_url=dictated.url)
+    located = {"citationsContent": {"content": [{"text": "b"}], "citations": [{"title": "t", "location": NEW}]}}
+    dictated.says(answer(NEW, {"reasoningContent": NEW}, "a", CITED, located))
+    reply = await client.invoke("haiku", "x")
+    assert reply.text == "aIt is red.b"
+    assert len(reply.content) == 5
+    sent = await goes_back(client, dictated, reply.content)
+    assert sent == [
+        {"text": "a"}, CITED, {"citationsContent": {"content": [{"text": "b"}], "citations": [{"title": "t"}]}},
+    ]  # fmt: skip
+
+
+async def test_blocks_of_a_stream_go_back_as_those_of_a_whole_answer(dictated: Dictated) -> None:
+    client = BedrockClient(endpoint_url=dictated.url)
+    dictated.says(
+        streamed(
+            [("delta", {"reasoningContent": {"signature": "c2ln"}})],
+            [("delta", {"text": "It is red."}), ("delta", {"citation": SOURCE})],
+            [("start", {"toolResult": {"toolUseId": "u", "type": "s"}}), ("delta", {"toolResult": [{"text": "x"}]})],
+            [("start", NEW), ("delta", NEW)],
+            [("delta", NEW)],
+            [("start", {"image": {"format": "png"}}), ("delta", {"image": {"source": {"bytes": "AAAA"}}})],
+        )
+    )  # fmt: skip
+    stream = client.stream("haiku", "x")
+    assert [text async for text in stream] == ["It is red."]
+    assert stream.reply is not None
+    assert stream.reply.text == "It is red."
+    signed, cited, result, *unknown, image = stream.reply.content
+    assert result == {"toolResult": {"toolUseId": "u", "type": "s", "content": [{"text": "x"}]}}
+    assert image == {"image": {"format": "png", "source": {"bytes": {"$base64": "AAAA"}}}}
+    assert len(unknown) == 2
+    sent = await goes_back(client, dictated, [signed, cited, *unknown])
+    assert sent == [{"reasoningContent": {"reasoningText": {"text": "", "signature": "c2ln"}}}, CITED]
+
+
+async def test_a_stream_gives_the_answers_text_and_nothing_beside_it(dictated: Dictated) -> None:
+    client = BedrockClient(endpoint_url=dictated.url)
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    said = [
+        asks_for({"text": "Sure: "}, tool_use("answer", a=1), tool_use("answer", "use-2", a=2)),
+        answer('Sure: {"a": 1}'),
+        asks_for({"text": "Let me look."}, tool_use("look")),
+    ]
+    texts = []
+    for response in said:
+        dictated.says(response)
+        stream = client.stream("nova-lite", "x", output_schema=schema)
+        texts.append("".join([text async for text in stream]))
+        assert stream.reply is not None
+        assert stream.reply.text == texts[-1]
+    assert texts == ['{"a": 1}', 'Sure: {"a": 1}', "Let me look."]
 
 
 async def test_a_reply_reads_the_same_from_the_journal(dictated: Dictated) -> None:

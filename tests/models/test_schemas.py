@@ -48,10 +48,25 @@ def test_what_has_another_form_gets_it() -> None:
     assert properties["names"]["minItems"] == 1
 
 
-def test_values_are_no_schemas() -> None:
-    assert accepted_schema({"enum": [{"format": "x"}], "const": {"minimum": 1}}) == {
-        "enum": [{"format": "x"}], "const": {"minimum": 1},
+@pytest.mark.parametrize("keyword", ["enum", "const", "examples"])
+def test_values_are_no_schemas(keyword: str) -> None:
+    schema = {keyword: [{"format": "x", "minimum": 1, "type": "object"}]}
+    assert accepted_schema(schema) == schema
+
+
+def test_a_default_becomes_words_unless_it_is_none() -> None:
+    schema = {"properties": {"path": {"default": "/tmp"}, "day": {"default": None}, "default": {"type": "string"}}}
+    assert accepted_schema(schema)["properties"] == {
+        "path": {"description": 'default "/tmp"'}, "day": {}, "default": {"type": "string"},
     }  # fmt: skip
+
+
+def test_a_class_that_contains_itself_has_a_root_with_a_type() -> None:
+    schema = Node.model_json_schema()
+    assert schema.keys() == {"$defs", "$ref"}
+    accepted = accepted_schema(schema)
+    assert (accepted["type"], accepted["properties"]["children"]["items"]) == ("object", {"$ref": "#/$defs/Node"})
+    assert accepted_schema({"$ref": "https://example.com/a"}) == {"$ref": "https://example.com/a"}
 
 
 @pytest.mark.parametrize(
