@@ -52,8 +52,8 @@ class BedrockClient:
         room, and is tried again in another one. The attempts say where, and why. A `global` behind the first region is
         its global inference profile, for models that have one: it may send a request to any region of the world.
     quotas : what the account may ask of a model in a minute, where Service Quotas does not say: by the names of models.
-    fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries.
-        `reply.model` and the attempts show it. None: no other model is ever asked.
+    fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries, and
+        at once where its quota has no room. `reply.model` and the attempts show it. None: no other model is ever asked.
 
     Attributes
     ----------
