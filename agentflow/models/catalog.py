@@ -213,6 +213,15 @@ class Catalog(Row):
         known = self.geographies.get(cast("ProfileKind", profile), ())
         return tuple(sorted({*known, region}))
 
+    def serves(self, region: str, model_id: str) -> bool:
+        """Return whether an id may be called from a region, as far as it tells: an ARN or a profile names its own."""
+        if model_id.startswith("arn:"):
+            return region in model_id.split(":")[3:4]
+        kind = cast("ProfileKind", model_id.partition(".")[0])
+        if kind == "apac":  # of all of Asia and the Pacific, as `profile_for` has it
+            return region.startswith("ap-")
+        return kind not in self.geographies or region in self.geographies[kind]
+
     def _known_id(self, model_id: str) -> ResolvedModel:
         """Find what is known of an id or ARN, so that it has a price; the id itself passes unchanged."""
         short = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id

@@ -238,6 +238,27 @@ async def test_a_model_without_a_global_profile_is_asked_through_its_own_alone(r
     assert regions.asked == [EAST]
 
 
+@pytest.mark.parametrize(
+    ("model", "elsewhere"),
+    [
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "eu-west-1"),
+        ("us.haiku", "eu-west-1"),
+        ("arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc", WEST),
+    ],
+)
+async def test_a_region_that_the_named_profile_does_not_serve_is_not_asked(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch, model: str, elsewhere: str
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "1")
+    regions.refuses[EAST] = DEAD
+    with pytest.raises(ServiceError):
+        await BedrockClient(regions=[EAST, elsewhere], endpoint_url=regions.url).invoke(model, "x")
+    assert regions.asked == [EAST, EAST]
+    regions.refuses.clear()
+    reply = await BedrockClient(regions=[elsewhere, EAST], endpoint_url=regions.url).invoke(model, "x")
+    assert reply.region == EAST  # where it is
+
+
 def test_the_global_profile_alone_is_no_region() -> None:
     with pytest.raises(DefinitionError, match="global"):
         BedrockClient(regions=["global"])
