@@ -95,6 +95,12 @@ class ResolvedModel:
     spec: ModelSpec | None
     prices: PriceList
 
+    def served_as(self, service_tier: str | None, latency: str | None) -> ResolvedModel:
+        """Return the model with the prices that hold so: lists have the default tier's and the standard latency's."""
+        if service_tier in (None, "default") and latency in (None, "standard"):
+            return self
+        return replace(self, prices=PriceList(self.prices.dated))
+
     def cost(self, usage: Usage, *, batch: bool = False) -> Decimal | None:
         """Return the price of a usage in dollars, as a call or in a batch job; None where it is not known."""
         return self.prices.cost(self.profile, usage, batch=batch)

@@ -69,7 +69,7 @@ class Destination:
 
     def __init__(self, route: Route, resolved: ResolvedModel, request: Request) -> None:
         self.route = route
-        self.resolved = resolved
+        self.resolved = resolved.served_as(request.service_tier, request.latency)
         self._request = request
 
     @property

@@ -135,7 +135,7 @@ class Lane:
     def has_room(self, tokens: int) -> bool:
         """Return whether the quota would let a request in now."""
         with self._lock:
-            waits_for_quota = self.waiting and self.is_paced
+            waits_for_quota = self.is_paced and next(self._heads(), None) is not None
             is_held = waits_for_quota or self.is_used_up or self._wait_seconds(tokens, self._clock())
             return not is_held and self._can_ever_fit(tokens)
 
@@ -196,7 +196,7 @@ class Lane:
             if wait > 0 and not turn.asked.gives_way:
                 self._set_timer(turn, wait)
                 return
-            self._lines[turn.run].popleft()
+            self._lines[turn.run].remove(turn)  # mostly the first
             self._lines.move_to_end(turn.run)
             self.waiting -= 1
             if wait > 0:
@@ -209,14 +209,17 @@ class Lane:
                 turn.release()
 
     def _heads(self) -> Iterator[Turn]:
-        """Return the first of each run's line, after clearing away those that do not wait any longer."""
+        """Return the first of each run's line, after clearing away those that do not wait any longer.
+
+        Those whose event loop stands still are passed over: they would take a turn, and never give it back.
+        """
         for run, line in list(self._lines.items()):
             while line and (line[0].is_gone or line[0].loop_is_closed):
                 self.waiting -= not line.popleft().is_gone
-            if line:
-                yield line[0]
-            else:
+            if not line:
                 del self._lines[run]
+            elif first := next((turn for turn in line if turn.is_awake()), None):
+                yield first
 
     def _is_free(self, turn: Turn) -> bool:
         size = turn.asked.connections
@@ -272,6 +275,11 @@ class Lane:
         if turn.call_later(wait, self._on_time):
             self._timer = (turn, due)
 
+    def woke_up(self, turn: Turn) -> None:
+        """Take in that the event loop of one who waits goes on."""
+        turn.is_passed_over = False
+        self._on_time()
+
     def _on_time(self) -> None:
         with self._lock:
             self._timer = None
@@ -297,7 +305,7 @@ class Turn:
         self.run = _root_run(asked.scope)
         self.asked_at = self.let_in_at = 0.0
         self.held_tokens = 0
-        self.is_in = self.is_gone = self.was_sent = self.waits_for_quota = False
+        self.is_in = self.is_gone = self.was_sent = self.waits_for_quota = self.is_passed_over = False
         self.future: asyncio.Future[None] | None = None
         self._lane = lane
 
@@ -355,8 +363,7 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         with self._lane._lock:
-            self.release()
-            self._lane._pump()
+            self._ended()
 
     def sending(self) -> None:
         """Take in that the request is sent now."""
@@ -377,7 +384,7 @@ class Turn:
             self._settle(used)
             lane._used.note(used, now)
             lane._steps.note(step, self.asked.max_tokens, usage.output_tokens)
-            lane._pump()
+            self._ended()
 
     def refused(self, words: str) -> None:
         """Take in that Bedrock refused the request for a quota; its words tell which."""
@@ -391,6 +398,7 @@ class Turn:
             if not is_tokens:
                 pace.give_back(1)
             pace.refused(amount, self.let_in_at, now)
+            self._ended()
 
     def used_up(self) -> None:
         """Take in that Bedrock refused the request for the daily quota."""
@@ -398,11 +406,13 @@ class Turn:
         with lane._lock:
             lane._probed_at = lane._clock() + DAILY_REST_SECONDS
             self._settle(0)
+            self._ended()
 
     def failed(self, *, may_have_worked: bool) -> None:
         """Take in that the request failed for another reason; where Bedrock may have worked, all counts as used."""
         with self._lane._lock:
             self._settle(self.held_tokens if may_have_worked else 0)
+            self._ended()
 
     def wake(self) -> bool:
         """Let the one who waits go on, and return whether its event loop is still there."""
@@ -416,6 +426,15 @@ class Turn:
         """Call something later on the event loop of the one who waits; return whether the loop is still there."""
         assert self.future is not None  # noqa: S101 - it waits
         return self._tell(self.future.get_loop().call_later, seconds, call)
+
+    def is_awake(self) -> bool:
+        """Return whether the event loop of the one who waits runs; where it does not, the lane hears when it does."""
+        assert self.future is not None  # noqa: S101 - it waits
+        if self.future.get_loop().is_running():
+            return True
+        if not self.is_passed_over:
+            self.is_passed_over = self._tell(self._lane.woke_up, self)
+        return False
 
     @property
     def loop_is_closed(self) -> bool:
@@ -432,6 +451,11 @@ class Turn:
         if not self.was_sent:
             self._settle(0)
             lane.requests.give_back(1)
+
+    def _ended(self) -> None:
+        """Give the connection back: as soon as there is an answer, since the caller's event loop may stand still."""
+        self.release()
+        self._lane._pump()
 
     def _tell(self, call: Callable[..., object], *arguments: Any) -> bool:
         assert self.future is not None  # noqa: S101 - it waits

@@ -228,6 +228,28 @@ def test_a_loop_that_was_closed_holds_nobody_up() -> None:
     assert is_idle(lane)
 
 
+def test_a_loop_that_stands_still_holds_nobody_up_and_has_its_turn_when_it_goes_on() -> None:
+    lane = Lane(KEY)
+    lane.know(Quota(requests_per_minute=1_200), "given")
+    loop = asyncio.new_event_loop()
+    held = lane.turn(asked(connections=1))
+    loop.run_until_complete(held.__aenter__())
+    held.sending()
+    left = [loop.create_task(take(lane, asked(connections=1))) for _ in range(3)]
+    loop.run_until_complete(asyncio.sleep(0))
+    held.answered(Usage(10, 5), None)  # on its thread
+
+    async def here() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(take(lane, asked(connections=1)) for _ in range(4)))
+
+    asyncio.run(here())
+    assert (lane.in_flight, lane.waiting) == (0, 3)
+    loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left), 5))
+    loop.close()
+    assert is_idle(lane)
+
+
 async def test_what_somebody_gave_is_not_replaced_by_service_quotas() -> None:
     lane = Lane(KEY)
     lane.know(Quota(tokens_per_minute=600), "given")
