@@ -276,7 +276,7 @@ class Call:
             model_id=resolved.model_id,
             region=region,
             endpoint_url=url,
-            profile_hint=profile or "its inference profile",
+            profile_hint=profile or "an inference profile of it",
             profile_kind=resolved.profile,
             bare_id=spec.id if spec else "" if resolved.model_id.startswith("arn:") else resolved.model_id,
             routed_to=catalog.routed_to(resolved.profile, region),
