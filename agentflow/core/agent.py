@@ -122,7 +122,13 @@ class SimpleAgent:
     def check_price(self) -> None:
         """Raise an `UnknownPriceError` where the model's price is not known, so that a budget could not be kept."""
         config = self.config
-        request = Request(self.prompt_template, config.max_tokens, cache_system=config.cache_prompt)
+        request = Request(
+            self.prompt_template,
+            config.max_tokens,
+            cache_system=config.cache_prompt,
+            service_tier=config.service_tier,
+            latency=config.latency,
+        )
         estimate = self.client.estimate(config.model_type, request)
         if estimate.most_usd is None:
             raise unknown_price(estimate.model)

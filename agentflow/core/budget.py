@@ -92,7 +92,8 @@ def unknown_price(model: str) -> UnknownPriceError:
     """Return the error of a budget that cannot be kept."""
     return UnknownPriceError(
         f"The price of {model} is not known, so no budget can be kept.",
-        fix="Give its price in a file that AGENTFLOW_PRICES names, or run without a budget.",
+        fix="Give its price, which holds for the default service tier and latency, in a file that AGENTFLOW_PRICES "
+        "names, or run without a budget.",
     )
 
 

@@ -30,6 +30,7 @@ __all__ = ["BedrockClient", "ModelType", "Quota", "ReplyStream"]
 DEFAULT_REGION = "us-east-1"
 CHECK_TOKENS = 10  # of the answer to a check: as many as the operation runbook's health check asks for
 
+_COUNTS = frozenset({"inputTokens", "outputTokens"})  # of every `usage`, likewise
 _PARTS = frozenset({"output", "stopReason", "usage"})  # of every answer of Converse, by botocore's service model
 
 redact_dependencies()  # a person who switches debug logging on must not find keys and prompts in it
@@ -52,8 +53,8 @@ class BedrockClient:
         room, and is tried again in another one. The attempts say where, and why. A `global` behind the first region is
         its global inference profile, for models that have one: it may send a request to any region of the world.
     quotas : what the account may ask of a model in a minute, where Service Quotas does not say: by the names of models.
-    fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries.
-        `reply.model` and the attempts show it. None: no other model is ever asked.
+    fallback_model : asked where a model is throttled, out of service or out of its daily quota, after the retries, and
+        at once where its quota has no room. `reply.model` and the attempts show it. None: no other model is ever asked.
 
     Attributes
     ----------
@@ -304,7 +305,8 @@ class IncompleteAnswer(Exception):  # noqa: N818 - named like botocore's own, wh
 
 def _send(client: Any, arguments: dict[str, Any]) -> Answered:
     response = client.converse(**arguments)
-    if missing := _PARTS.difference(response):  # botocore reads a body that was cut off as an empty one
+    # botocore reads a body that was cut off as an empty one, and fills in nothing that is not there
+    if missing := [*_PARTS.difference(response), *_COUNTS.difference(response.get("usage") or ())]:
         raise IncompleteAnswer(f"the answer has no {', no '.join(sorted(missing))}")
     return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
@@ -351,9 +353,10 @@ def _checked_url(url: str | None) -> str | None:
         return url
     try:
         parts = urlsplit(url)
-    except ValueError:  # half a bracket
-        parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half a bracket, or a port beyond 65535
+        is_url = False
+    if not is_url or any(character.isspace() for character in url):
         raise DefinitionError(
             f"BEDROCK_ENDPOINT_URL={url!r} is no URL.",
             fix="Give http(s)://HOST[:PORT], `local`, or nothing for Amazon's.",

@@ -22,6 +22,7 @@ from agentflow.core.errors import (
     CredentialsError,
     EndpointError,
     ModelCallError,
+    ThrottledError,
     UnknownModelError,
 )
 from agentflow.core.events import StepScope, current_step, report_attempt, report_reply
@@ -129,6 +130,11 @@ class Call:
                 raise explained from failed.__cause__
             self._fall_back(self._fallback, explained)
             return await self._ask(send)
+        except ThrottledError as held_back:  # by the limiter
+            if self._fallback is None:
+                raise
+            self._fall_back(self._fallback, held_back)
+            return await self._ask(send)
 
     async def _ask_model(self, send: Send) -> Reply:
         try:
@@ -158,7 +164,7 @@ class Call:
         self._targets = destinations(self._targets[0].route, model, self.request)
         self.target, self._fallback, self._failed = self._targets[0], None, None
         self._in_words = None
-        self.reason = f"{asked} cannot answer: {explained.code}"
+        self.reason = f"{asked} cannot answer: {explained.code or 'its quota has no room'}"
         for of_the_model in ("key", "_body"):  # the answer is kept as what it is: another model's
             self.__dict__.pop(of_the_model, None)
         try:
@@ -179,7 +185,8 @@ class Call:
         self._choose()
         target, link = self.target, self.route.link
         tokens, connections = target.estimate.input_tokens, self.route.connections
-        asked = Asked(self.scope, tokens, self.request.max_tokens, connections, self._deadline)
+        gives_way = self._fallback is not None
+        asked = Asked(self.scope, tokens, self.request.max_tokens, connections, self._deadline, gives_way)
         sending = _Sending(self, send)
         try:
             if not link.is_open:  # what this takes is no part of the turn
@@ -211,7 +218,7 @@ class Call:
             self.route.link.reconnect()  # new credentials are found, as after `aws sso login`
         can_pass = explained.retryable
         if explained.kind == "daily quota":  # of this region
-            self._targets = [target for target in self._targets if target is not self.target] or self._targets
+            self._targets = [target for target in self._targets if not target.lane.is_used_up] or self._targets
             can_pass = self.target not in self._targets and not self.shown
         self.reason = ""
         if (
@@ -279,7 +286,7 @@ class Call:
             model_id=resolved.model_id,
             region=region,
             endpoint_url=url,
-            profile_hint=profile or "its inference profile",
+            profile_hint=profile or "an inference profile of it",
             profile_kind=resolved.profile,
             bare_id=spec.id if spec else "" if resolved.model_id.startswith("arn:") else resolved.model_id,
             routed_to=catalog.routed_to(resolved.profile, region),
@@ -383,6 +390,8 @@ class _Sending:
             held.settle(None if may_have_worked else Decimal(0))
         if kind == "throttle":
             self._turn.refused(str(error))
+        elif kind == "daily quota":
+            self._turn.used_up()
         else:
             self._turn.failed(may_have_worked=may_have_worked)
         self._call.target.breaker.ended(kind)

@@ -5,6 +5,7 @@ Nothing here talks to Bedrock.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from agentflow.models.prices import ON_DEMAND, PriceFile, PriceList, ProfileKind
 from agentflow.utils.env import setting
 
 GLOBAL: ProfileKind = "global"
+_ID_END = re.compile(r"(-\d{8})?(-v\d+)?(:\d+)?$")  # the date and version of a model's id
 WARNING_TIME = timedelta(days=90)  # before a model's end
 
 
@@ -95,6 +97,12 @@ class ResolvedModel:
     spec: ModelSpec | None
     prices: PriceList
 
+    def served_as(self, service_tier: str | None, latency: str | None) -> ResolvedModel:
+        """Return the model with the prices that hold so: lists have the default tier's and the standard latency's."""
+        if service_tier in (None, "default") and latency in (None, "standard"):
+            return self
+        return replace(self, prices=PriceList(self.prices.dated))
+
     def cost(self, usage: Usage, *, batch: bool = False) -> Decimal | None:
         """Return the price of a usage in dollars, as a call or in a batch job; None where it is not known."""
         return self.prices.cost(self.profile, usage, batch=batch)
@@ -147,13 +155,27 @@ class Catalog(Row):
             profile = _chosen_profile(spec, chosen) if chosen else self.profile_for(spec, region)
             model_id = spec.id if profile == ON_DEMAND else f"{profile}.{spec.id}"
             return self._resolved(name, model_id, profile)
-        if "." in asked or ":" in asked:
+        meant = self._meant(asked)
+        if ("." in asked or ":" in asked) and meant is None:
             return self._known_id(asked)
         known = sorted({*self.aliases, *self.models})
+        hint = f" (did you mean {meant!r}?)" if meant else nearest(asked.lower(), known)
         raise UnknownModelError(
-            f"{asked!r} is no model of the catalog{nearest(asked, known)}.",
+            f"{asked!r} is no model of the catalog{hint}.",
             fix=f"Use one of {', '.join(known)}, or a full Bedrock model id, inference profile or ARN.",
         )
+
+    def _meant(self, asked: str) -> str | None:
+        """Return what stands for a known id without its date and version, or for a name that is no id of Bedrock's."""
+        kind, _, rest = asked.partition(".")
+        prefix, bare = (f"{kind}.", rest) if kind in get_args(ProfileKind) else ("", asked)
+        if bare in self._names:
+            return None
+        if bare.startswith("claude-"):  # as Anthropic's own API has it
+            name = bare.removeprefix("claude-").replace(".", "-")
+            return f"{prefix}{name}" if name in self.models else None
+        known = self._by_short_id.get(bare)
+        return f"{prefix}{known}" if known else None
 
     def through(self, profile: str, resolved: ResolvedModel) -> ResolvedModel:
         """Return a model as it is called through another kind of profile.
@@ -213,6 +235,15 @@ class Catalog(Row):
         known = self.geographies.get(cast("ProfileKind", profile), ())
         return tuple(sorted({*known, region}))
 
+    def serves(self, region: str, model_id: str) -> bool:
+        """Return whether an id may be called from a region, as far as it tells: an ARN or a profile names its own."""
+        if model_id.startswith("arn:"):
+            return region in model_id.split(":")[3:4]
+        kind = cast("ProfileKind", model_id.partition(".")[0])
+        if kind == "apac":  # of all of Asia and the Pacific, as `profile_for` has it
+            return region.startswith("ap-")
+        return kind not in self.geographies or region in self.geographies[kind]
+
     def _known_id(self, model_id: str) -> ResolvedModel:
         """Find what is known of an id or ARN, so that it has a price; the id itself passes unchanged."""
         short = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
@@ -231,6 +262,11 @@ class Catalog(Row):
         short = model_id.rpartition("/")[2]
         profile, _, bare_id = short.partition(".")
         return self._names.get(short) or (self._names.get(bare_id) if profile in get_args(ProfileKind) else None)
+
+    @cached_property
+    def _by_short_id(self) -> Mapping[str, str]:
+        """Each id by what it is without its date and version."""
+        return {_ID_END.sub("", spec.id): spec.id for spec in self.models.values()}
 
     @cached_property
     def _names(self) -> Mapping[str, str]:

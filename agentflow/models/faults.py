@@ -92,6 +92,12 @@ _FAULTS = (
     _Fault("unknownoperationexception 404 405", "", EndpointError,
            "{endpoint} is no endpoint of bedrock-runtime to call {model_id} in {region}: {message}",
            "Check BEDROCK_ENDPOINT_URL.", kind="validation"),
+    _Fault("400", "plain http request", EndpointError,
+           "{endpoint} takes https only, and was called by http for {model_id} in {region}",
+           "Begin BEDROCK_ENDPOINT_URL with https://.", kind="network"),
+    _Fault("301 302 303 307 308", "", EndpointError,
+           "{endpoint} sends the call of {model_id} in {region} on to another address, and so is no endpoint of "
+           "bedrock-runtime", "Check BEDROCK_ENDPOINT_URL (https or http?) and the proxy.", kind="network"),
     _Fault("validationexception serializationexception illegalargumentexception invalidpaginationtokenexception "
            "conflictexception 400", "", InvalidRequestError,
            "Bedrock refused the request to {model_id} in {region}: {message}", "Correct what the message names.",
@@ -120,6 +126,21 @@ _FAULTS = (
            "Your organization forbids {model_id} in {region}: {message}",
            "Ask for the regions that its profile routes to (of a `global.` profile: `aws:RequestedRegion` = "
            "`unspecified`), or use a profile of a narrower geography; IAM cannot fix it.", kind="auth"),
+    _Fault("accessdeniedexception", "vpc endpoint policy", AccessDeniedError,
+           "The policy of the VPC endpoint on the way does not let {model_id} be called in {region}: {message}",
+           "Have it allow bedrock:InvokeModel and bedrock:InvokeModelWithResponseStream in the VPC console (Endpoints, "
+           "bedrock-runtime, Policy); the caller's IAM policy cannot fix it.", kind="auth"),
+    _Fault("accessdeniedexception", "permissions boundary", AccessDeniedError,
+           "The permissions boundary of the caller does not allow {model_id} in {region}: {message}",
+           "Have an administrator allow it in the policy that is the boundary; the caller's own IAM policy cannot fix "
+           "it.", kind="auth"),
+    _Fault("accessdeniedexception", "session policy", AccessDeniedError,
+           "The session policy that the role was assumed with does not allow {model_id} in {region}: {message}",
+           "Allow it in the session policy (of AssumeRole, or of the permission set of single sign-on), or assume the "
+           "role without one.", kind="auth"),
+    _Fault("accessdeniedexception", "resource control policy", AccessDeniedError,
+           "Your organization's resource control policy forbids {model_id} in {region}: {message}",
+           "Have its administrator allow it; the caller's IAM policy cannot fix it.", kind="auth"),
     _Fault("accessdeniedexception", "explicit deny", AccessDeniedError,
            "A policy of your account denies {model_id} in {region}: {message}",
            "Take it out of the Deny statement, which often is a condition on the region; an Allow cannot win over it.",
@@ -127,6 +148,9 @@ _FAULTS = (
     _Fault("accessdeniedexception", "not authorized to perform", AccessDeniedError,
            "The IAM policy does not allow calling {model_id} in {region}: {message}",
            "Add these statements to the caller's policy: {policy}", kind="auth"),
+    _Fault("403", "<html", EndpointError,
+           "Something on the way to {endpoint}, such as a firewall, refused the call of {model_id} in {region}",
+           "Check the proxy (HTTPS_PROXY, NO_PROXY), the firewall and BEDROCK_ENDPOINT_URL.", kind="network"),
     _Fault("accessdeniedexception 403", "", AccessDeniedError,
            "You have no access to {model_id} in {region}: {message}",
            "Enable the model for the account in the Bedrock console of {region} (Model access), or choose another "
@@ -172,7 +196,7 @@ _FAULTS = (
            "AWS does not accept the credentials to call {model_id} in {region}: {message}",
            "{renewal} Who AWS takes you for: aws sts get-caller-identity{profile_option}", kind="auth"),
     _Fault("credentialretrievalerror", "custom-process", CredentialsError,
-           "The credential_process{profile_option} gave no credentials to call {model_id} in {region}: {message}",
+           "The credential_process{of_profile} gave no credentials to call {model_id} in {region}: {message}",
            "Run the credential_process of the profile by hand; it must print keys that are not expired.",
            never_sent=True, kind="auth"),
     _Fault("filenotfounderror permissionerror isadirectoryerror", "", ConfigurationError,
@@ -207,7 +231,7 @@ _FAULTS = (
            "endpointresolutionerror unknownendpointerror baseendpointresolvererror unknownserviceerror "
            "datanotfounderror aliasconflictparametererror unsupportedserviceprotocolserror servicenotinregionerror "
            "unknownendpointresolutionbuiltinname invalidhostlabelerror invaliddnsnameerror", "", ConfigurationError,
-           "The AWS configuration{profile_option} cannot be used to call {model_id} in {region}: {message}",
+           "The AWS configuration{of_profile} cannot be used to call {model_id} in {region}: {message}",
            "Correct it in ~/.aws/config, or in the AWS variables of the environment.",
            never_sent=True, kind="validation"),
     _Fault("endpointconnectionerror", "resolve", EndpointError,
@@ -232,6 +256,10 @@ _FAULTS = (
     _Fault("endpointconnectionerror", "", EndpointError,
            "{endpoint} cannot be reached to call {model_id} in {region}: {message}",
            "Check the network, the region and BEDROCK_ENDPOINT_URL.", retryable=True, never_sent=True, kind="network"),
+    _Fault("responseparsererror", "<html", EndpointError,
+           "{endpoint} answered the call of {model_id} in {region} with a web page, and so is no endpoint of "
+           "bedrock-runtime", "Check BEDROCK_ENDPOINT_URL, and log in to the proxy or network on the way.",
+           kind="network"),
     _Fault("connectionclosederror connectionerror httpclienterror protocolerror incompleteread incompletereaderror "
            "responsestreamingerror incompleteanswer incompletestream checksummismatch duplicateheader "
            "invalidheaderslength invalidpayloadlength noinitialresponseerror responseparsererror checksumerror "
@@ -254,9 +282,11 @@ THROTTLE_CODES = frozenset(code for fault in _FAULTS if fault.kind == "throttle"
 def explain(error: Exception, place: Place) -> ModelCallError:
     """Return the error that a person should see for one of botocore's, urllib3's or Bedrock's own."""
     fault, code, message = _row(error)
+    profile = place.profile_option.removeprefix(" --profile ")
     facts = {
         **place._asdict(),
         "endpoint": place.endpoint_url or "Amazon Bedrock",
+        "of_profile": f" of the profile {profile!r}" if profile else "",
         "code": code,
         "message": message.rstrip("."),
         "policy": _policy(message, place) if "{policy}" in fault.fix else "",

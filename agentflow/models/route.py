@@ -69,7 +69,7 @@ class Destination:
 
     def __init__(self, route: Route, resolved: ResolvedModel, request: Request) -> None:
         self.route = route
-        self.resolved = resolved
+        self.resolved = resolved.served_as(request.service_tier, request.latency)
         self._request = request
 
     @property
@@ -86,6 +86,11 @@ class Destination:
     def lane(self) -> Lane:
         """The quota of the model there."""
         return lane_of(self.route, self.resolved)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model's id, as far as it tells, may be called from the region."""
+        return self.route.catalog.serves(self.route.region, self.resolved.model_id)
 
     @property
     def has_room(self) -> bool:
@@ -113,6 +118,9 @@ class Destination:
 def destinations(route: Route, model: str | None, request: Request) -> list[Destination]:
     """Return where a request can go, the first choice first; a place in which there is no such model is left out.
 
+    So is a region that a profile or ARN which was asked for by its own name does not serve; where none is left, the
+    first is asked all the same, since Bedrock knows best.
+
     Raises
     ------
     UnknownModelError
@@ -126,7 +134,9 @@ def destinations(route: Route, model: str | None, request: Request) -> list[Dest
             missing = missing or error
     if missing is not None and not found:
         raise missing
-    return found
+    if len(found) == 1:
+        return found
+    return [place for place in found if place.is_served] or found[:1]
 
 
 def lane_of(route: Route, resolved: ResolvedModel) -> Lane:

@@ -37,7 +37,9 @@ def estimate(model: ResolvedModel, request: Request) -> Estimate:
 
     The dearest that it can become is the price of the most tokens, in the dearest tier of prompt lengths that they
     reach; where it has cache points, all of them may be written to the prompt cache, for the longest time it names.
+    Where a service tier or a latency has another price, which no list has, it is None.
     """
+    model = model.served_as(request.service_tier, request.latency)
     spec = model.spec
     most_input = most_tokens(request, spec.context_tokens if spec else LARGEST_CONTEXT_TOKENS)
     return Estimate(

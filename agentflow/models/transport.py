@@ -133,6 +133,7 @@ class Transport:
             raise CredentialsError(
                 f"There is no AWS profile {self.target.profile!r}.",
                 fix=f"Profiles: {known}. Set AWS_PROFILE or profile_name to one, or run `aws configure`.",
+                kind="auth",
             ) from error
         if on_this_machine:
             return client
@@ -149,6 +150,7 @@ class Transport:
             raise CredentialsError(
                 f"The Bedrock API key of AWS_BEARER_TOKEN_BEDROCK is sent to Amazon's hosts only, and {host} is none.",
                 fix="Unset BEDROCK_ENDPOINT_URL, or give this endpoint AWS access keys of its own.",
+                kind="auth",
             )
         self._method = credentials.method
         return new_client(config=config.merge(Config(signature_version="v4")))
@@ -180,7 +182,7 @@ def profile_region(profile: str | None) -> str | None:
 
     try:
         region: str | None = _session(existing_profile(profile)).get_scoped_config().get("region")
-    except botocore.exceptions.ProfileNotFound:
+    except botocore.exceptions.BotoCoreError:  # no such profile, or a file that cannot be read
         return None  # the first call says so, with the fix
     return region
 

@@ -6,6 +6,7 @@ import os
 import time
 import weakref
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from agentflow import AgentConfig, BedrockClient, SimpleAgent, Workflow, Workflo
 from agentflow.core import errors
 from agentflow.core.errors import DefinitionError, ModelCallError, UnknownModelError
 from agentflow.utils.env import SettingError
+from tests.dictated import Dictated, answer
 from tests.endpoint import Endpoint
 
 BUSY = {"code": "ServiceUnavailableException", "message": "Bedrock is unable to process your request.", "status": 503}
@@ -291,3 +293,27 @@ def test_every_known_error_names_model_region_and_fix() -> None:
         assert fault.fix, fault
         assert fault.kind != "other", fault
     assert unknown.codes == unknown.wording == ""
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://exa mple", "http://127.0.0.1:0", "http://[::1"])
+def test_what_is_no_url_of_an_endpoint_is_refused(url: str) -> None:
+    with pytest.raises(DefinitionError, match="is no URL"):
+        BedrockClient(endpoint_url=url)
+
+
+async def test_an_answer_without_its_usage_is_not_complete(dictated: Dictated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "0")
+    dictated.says(answer("Yes.", usage={}))
+    with pytest.raises(errors.ServiceError, match="no inputTokens, no outputTokens"):
+        await BedrockClient(endpoint_url=dictated.url).invoke("haiku", "x")
+
+
+async def test_an_aws_configuration_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[profile x\nfoo")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for profile in (None, "default", "x"):
+        with pytest.raises(errors.ConfigurationError, match=r"~/\.aws/config") as error:
+            await BedrockClient(profile_name=profile).invoke("haiku", "x")
+        assert error.value.kind == "validation"

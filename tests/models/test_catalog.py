@@ -204,3 +204,18 @@ def test_costs_are_exact(model_id: str, usage: Usage, dollars: str) -> None:
 )
 def test_an_unknown_price_is_unknown_and_not_zero(model_id: str, usage: Usage) -> None:
     assert CATALOG.resolve(model_id, "us-east-1").cost(usage) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HAIKU", "'haiku'"),
+        ("us.anthropic.claude-haiku-4-5", "'us.anthropic.claude-haiku-4-5-20251001-v1:0'"),
+        ("amazon.nova-lite", "'amazon.nova-lite-v1:0'"),
+        ("claude-haiku-4.5", "'haiku-4-5'"),
+    ],
+)
+def test_a_name_that_is_nearly_one_says_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(UnknownModelError, match="did you mean") as error:
+        CATALOG.resolve(name, "us-east-1")
+    assert f"did you mean {meant}" in str(error.value)

@@ -152,7 +152,9 @@ def test_the_keys_of_a_profile_and_of_its_process_are_found(config: Path) -> Non
 
 async def test_a_process_that_fails_is_named(config: Path) -> None:
     write(config, f"[profile broken]\ncredential_process = {sys.executable} -c 'raise SystemExit(3)'\n")
-    with pytest.raises(CredentialsError, match=r"--profile broken.*credential_process of the profile by hand"):
+    with pytest.raises(
+        CredentialsError, match=r"of the profile 'broken' gave.*credential_process of the profile by hand"
+    ):
         await BedrockClient("us-east-2", profile_name="broken").invoke("haiku", "x")
 
 

@@ -110,7 +110,26 @@ async def test_a_daily_quota_is_not_waited_for_but_other_regions_have_their_own(
     with pytest.raises(ThrottledError) as error:
         await client.invoke("haiku", "x")
     assert error.value.kind == "daily quota"
-    assert regions.asked == [EAST, WEST, EAST, WEST]
+    assert regions.asked == [EAST, WEST, WEST]
+
+
+async def test_a_daily_quota_that_is_used_up_is_left_alone_by_the_calls_after_it(regions: Regions) -> None:
+    regions.refuses = {EAST: USED_UP}
+    client = BedrockClient(regions=[EAST, WEST], endpoint_url=regions.url)
+    replies = [await client.invoke("haiku", "x") for _ in range(3)]
+    assert regions.asked == [EAST, WEST, WEST, WEST]
+    assert replies[2].attempts[0].reason == "the quota of us-east-1 has no room"
+    assert (await client.invoke("nova-lite", "x", max_tokens=9)).attempts[0].error_code == USED_UP[1]  # has its own
+
+
+async def test_another_model_is_asked_at_once_where_the_quota_has_no_room(regions: Regions) -> None:
+    quotas = {"sonnet": Quota(requests_per_minute=1)}
+    client = BedrockClient(endpoint_url=regions.url, quotas=quotas, fallback_model="haiku")
+    replies = [await client.invoke("sonnet", "x") for _ in range(2)]
+    assert [reply.model for reply in replies] == ["sonnet-5", "haiku-4-5"]
+    assert replies[1].queue_ms < 1_000
+    [attempt] = replies[1].attempts
+    assert attempt.reason == "sonnet-5 cannot answer: its quota has no room"
 
 
 async def test_another_model_answers_only_where_it_was_asked_for_and_is_seen(
@@ -137,7 +156,7 @@ async def test_throttling_is_not_waited_for_where_another_model_may_answer(
     monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "1")
     regions.refuses["sonnet"] = THROTTLED
     reply = await BedrockClient(endpoint_url=regions.url, fallback_model="haiku").invoke("sonnet", "x")
-    assert (reply.model, len(reply.attempts)) == ("haiku-4-5", 3)
+    assert (reply.model, len(reply.attempts)) == ("haiku-4-5", 2)
 
 
 async def test_another_model_that_cannot_take_the_request_is_not_asked(regions: Regions) -> None:
@@ -200,12 +219,12 @@ def test_regions_are_a_list_of_different_names(wrong: list[str]) -> None:
 
 
 async def test_a_call_goes_on_through_the_global_profile_and_its_attempts_say_why(regions: Regions) -> None:
-    regions.refuses["us.anthropic"] = USED_UP
+    regions.refuses["us.anthropic"] = DEAD
     client = BedrockClient(regions=[EAST, "global"], endpoint_url=regions.url)
     reply = await client.invoke("haiku", "x")
     assert reply.model_id.startswith("global.anthropic")
     assert reply.region == EAST
-    assert reply.attempts[1].reason == "us-east-1: ThrottlingException"
+    assert reply.attempts[1].reason == "us-east-1: ServiceUnavailableException"
     regions.refuses.clear()
     assert (await client.invoke("haiku", "x")).model_id.startswith("us.anthropic")
     assert {row["model_id"].partition(".")[0] for row in client.quota().rows} == {"us", "global"}
@@ -217,6 +236,27 @@ async def test_a_model_without_a_global_profile_is_asked_through_its_own_alone(r
     with pytest.raises(ThrottledError):
         await client.invoke("llama-3-3-70b", "x")
     assert regions.asked == [EAST]
+
+
+@pytest.mark.parametrize(
+    ("model", "elsewhere"),
+    [
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "eu-west-1"),
+        ("us.haiku", "eu-west-1"),
+        ("arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc", WEST),
+    ],
+)
+async def test_a_region_that_the_named_profile_does_not_serve_is_not_asked(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch, model: str, elsewhere: str
+) -> None:
+    monkeypatch.setenv("AGENTFLOW_MAX_RETRIES", "1")
+    regions.refuses[EAST] = DEAD
+    with pytest.raises(ServiceError):
+        await BedrockClient(regions=[EAST, elsewhere], endpoint_url=regions.url).invoke(model, "x")
+    assert regions.asked == [EAST, EAST]
+    regions.refuses.clear()
+    reply = await BedrockClient(regions=[elsewhere, EAST], endpoint_url=regions.url).invoke(model, "x")
+    assert reply.region == EAST  # where it is
 
 
 def test_the_global_profile_alone_is_no_region() -> None:

@@ -14,6 +14,7 @@ import botocore.session
 import pytest
 import urllib3.exceptions
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from agentflow.core import errors
 from agentflow.core.errors import ModelCallError
@@ -166,6 +167,11 @@ def test_codes_compare_without_case(code: str) -> None:
          errors.ModelTimeoutError, "Lower max_tokens"),
         (refused("ResourceNotFoundException", "Access denied. This Model is marked by provider as Legacy"),
          errors.ModelNotFoundError, "Move to an active model"),
+        (refused("307", "moved.", 307), errors.EndpointError, "another address"),
+        (refused("400", "The plain HTTP request was sent to HTTPS port", 400), errors.EndpointError, "https://"),
+        (refused("403", "<html>Blocked</html>", 403), errors.EndpointError, "firewall"),
+        (ResponseParserError("Unable to parse response, invalid response received:\nb'<!DOCTYPE html><html>'"),
+         errors.EndpointError, "web page"),
         (refused("ThrottlingException", "Too many tokens per day, please wait before trying again."),
          errors.ThrottledError, "does not say at what hour"),
     ],
@@ -183,6 +189,11 @@ def test_a_failure_says_what_to_do(error: Exception, kind: type[ModelCallError],
         ("... not authorized to perform the required AWS Marketplace actions (...)", "aws-marketplace:Subscribe"),
         (f"{NOT_ALLOWED} with an explicit deny in a service control policy: y", "IAM cannot fix it"),
         (f"{NOT_ALLOWED} with an explicit deny in an identity-based policy", "Deny statement"),
+        (f"{NOT_ALLOWED} because no VPC endpoint policy allows the bedrock:InvokeModel action", "VPC console"),
+        (f"{NOT_ALLOWED} with an explicit deny in a VPC endpoint policy", "VPC console"),
+        (f"{NOT_ALLOWED} because no permissions boundary allows the bedrock:InvokeModel action", "is the boundary"),
+        (f"{NOT_ALLOWED} because no session policy allows the bedrock:InvokeModel action", "without one"),
+        (f"{NOT_ALLOWED} with an explicit deny in a resource control policy", "administrator"),
     ],
 )  # fmt: skip
 def test_the_ways_of_being_denied_are_told_apart(message: str, says: str) -> None:

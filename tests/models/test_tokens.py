@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow import Attachment, BedrockClient
+import agentflow
+from agentflow import AgentConfig, Attachment, BedrockClient, SimpleAgent, Workflow, WorkflowConfig
 from agentflow.core.content import CachePoint, ToolResult
-from agentflow.core.errors import UnknownModelError
+from agentflow.core.errors import UnknownModelError, UnknownPriceError
 from agentflow.core.model import Request, ToolSpec, Turn, Usage
 from agentflow.models.catalog import load_catalog
 from agentflow.models.tokens import LARGEST_CONTEXT_TOKENS, estimated_tokens, most_tokens
+from tests.dictated import Dictated, answer
 from tests.endpoint import Endpoint
 
 SCHEMA = {"type": "object", "properties": {"urgent": {"type": "boolean"}}, "required": ["urgent"]}
@@ -94,6 +96,28 @@ def test_with_a_cache_point_all_tokens_may_be_written_to_the_cache_for_the_longe
     assert only_five_minutes.most_usd == (450 * Decimal("3.75") + 1000 * Decimal(15)) / 1_000_000
     assert without_a_price.most_usd is None
     assert nothing_kept.most_usd == nothing_kept.price(Usage(450, 1000))
+
+
+@pytest.mark.parametrize("served", [{"service_tier": "priority"}, {"service_tier": "flex"}, {"latency": "optimized"}])
+async def test_a_service_tier_or_latency_that_no_list_prices_has_no_known_price(
+    dictated: Dictated, served: dict[str, Any]
+) -> None:
+    client = BedrockClient("us-east-1", endpoint_url=dictated.url)
+    estimate = client.estimate("nova-pro", Request("x", **served))
+    assert (estimate.most_usd, estimate.price(Usage(10, 5))) == (None, None)
+    dictated.says(answer("Yes."))
+    assert (await client.invoke("nova-pro", "x", **served)).cost_usd is None
+    asked = len(dictated.requests)
+    workflow = Workflow(WorkflowConfig(name="w", budget_usd=1))
+    config = AgentConfig(name="a", model_type="nova-pro", **served)
+    workflow.add_step("ask", SimpleAgent(config, client, prompt_template="?"))
+    with pytest.raises(UnknownPriceError, match="default service tier"):
+        await workflow.execute()
+    with agentflow.budget(1), pytest.raises(UnknownPriceError):
+        await client.invoke("nova-pro", "x", **served)
+    assert len(dictated.requests) == asked
+    standard = Request("x", service_tier="default", latency="standard")
+    assert client.estimate("nova-pro", standard).most_usd == client.estimate("nova-pro", Request("x")).most_usd
 
 
 def test_an_answer_is_no_longer_than_the_model_can_make_it() -> None:

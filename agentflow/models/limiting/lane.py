@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, Self
 
-from agentflow.core.errors import ThrottledError
+from agentflow.core.errors import InvalidRequestError, ThrottledError
 from agentflow.core.events import StepScope
 from agentflow.core.model import Usage
 from agentflow.core.time_limit import outward, quota_wait
@@ -27,6 +27,7 @@ from agentflow.models.limiting.use import LastMinute, StepUse, UsageByStep
 
 TOKENS_BURST_SECONDS = 60.0  # a quota of tokens is one for a minute, and Bedrock lets a whole prompt in at once
 REQUESTS_BURST_SECONDS = 0.9  # even requests are safe however AWS counts a minute; 0.1 s covers what arrives late
+DAILY_REST_SECONDS = 300.0  # between two requests that probe a used-up daily quota: AWS does not say when it is renewed
 SOONER_SECONDS = 0.001  # a timer is set anew only where that lets a request in so much earlier
 
 Source = Literal["given", "Service Quotas", "learned", "unknown"]
@@ -50,6 +51,7 @@ class Asked(NamedTuple):
     input_tokens, max_tokens : what Bedrock reserves.
     connections : how many requests the client has in flight at once.
     deadline : when to give up waiting for the quota, by the lane's clock; None where somebody else sees to that.
+    gives_way : not to wait for the quota at all: another model answers where it has no room.
     """
 
     scope: StepScope | None
@@ -57,6 +59,7 @@ class Asked(NamedTuple):
     max_tokens: int
     connections: int
     deadline: float | None = None
+    gives_way: bool = False
 
 
 class Lane:
@@ -91,6 +94,7 @@ class Lane:
         self._connections: dict[int, int] = {}  # size of a client's pool -> in flight; one pool of each size has a lane
         self._timer: tuple[Turn, float] | None = None  # for whom, and when
         self._used = LastMinute()
+        self._probed_at: float | None = None  # when a used-up daily quota may be asked again; None: it is not used up
 
     def know(self, quota: Quota, source: Source) -> None:
         """Take in what the quota is; what somebody gave is not replaced by what Service Quotas says."""
@@ -131,8 +135,14 @@ class Lane:
     def has_room(self, tokens: int) -> bool:
         """Return whether the quota would let a request in now."""
         with self._lock:
-            waits_for_quota = self.waiting and self.is_paced
-            return not waits_for_quota and not self._wait_seconds(tokens, self._clock())
+            waits_for_quota = self.is_paced and next(self._heads(), None) is not None
+            is_held = waits_for_quota or self.is_used_up or self._wait_seconds(tokens, self._clock())
+            return not is_held and self._can_ever_fit(tokens)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the daily quota is, as far as known; False also where a request may probe it."""
+        return self._probed_at is not None and self._clock() < self._probed_at
 
     def headroom_tokens(self) -> float | None:
         """Return how many tokens may be reserved now; None where the pace of tokens is open."""
@@ -165,6 +175,10 @@ class Lane:
     def _enter(self, turn: Turn) -> bool:
         """Let a request in, or put it in the line of its run."""
         turn.asked_at = self._clock()
+        if not self._can_ever_fit(turn.tokens):
+            raise self._too_large(turn.asked)
+        if turn.asked.gives_way and self._holds_back(turn):
+            raise self._no_room()
         if not self._lines and self._is_free(turn) and not self._wait_seconds(turn.tokens, turn.asked_at):
             self._let_in(turn)
             return True
@@ -179,26 +193,33 @@ class Lane:
         """Let in whoever can go, one run after the other; set a timer for the next one that cannot yet."""
         while (turn := next((head for head in self._heads() if self._is_free(head)), None)) is not None:
             wait = self._wait_seconds(turn.tokens, self._clock())
-            if wait > 0:
+            if wait > 0 and not turn.asked.gives_way:
                 self._set_timer(turn, wait)
                 return
-            self._lines[turn.run].popleft()
+            self._lines[turn.run].remove(turn)  # mostly the first
             self._lines.move_to_end(turn.run)
             self.waiting -= 1
+            if wait > 0:
+                turn.is_gone = True
+                turn.fail(self._no_room())
+                continue
             self._let_in(turn)
             if not turn.wake():
                 turn.is_gone = True
                 turn.release()
 
     def _heads(self) -> Iterator[Turn]:
-        """Return the first of each run's line, after clearing away those that do not wait any longer."""
+        """Return the first of each run's line, after clearing away those that do not wait any longer.
+
+        Those whose event loop stands still are passed over: they would take a turn, and never give it back.
+        """
         for run, line in list(self._lines.items()):
             while line and (line[0].is_gone or line[0].loop_is_closed):
                 self.waiting -= not line.popleft().is_gone
-            if line:
-                yield line[0]
-            else:
+            if not line:
                 del self._lines[run]
+            elif first := next((turn for turn in line if turn.is_awake()), None):
+                yield first
 
     def _is_free(self, turn: Turn) -> bool:
         size = turn.asked.connections
@@ -209,8 +230,35 @@ class Lane:
             return 0.0
         return max(self.requests.wait_seconds(1, now), self.tokens.wait_seconds(tokens, now))
 
+    def _can_ever_fit(self, tokens: int) -> bool:
+        """Return whether a known quota has so many tokens in a minute: for more it is no use to wait."""
+        return self.tokens.known is None or tokens <= self.tokens.known * 60
+
+    def _too_large(self, asked: Asked) -> InvalidRequestError:
+        most = int((self.tokens.known or 0) * 60)
+        left = most - asked.input_tokens
+        remedy = f"Lower max_tokens to {left:,}" if left > 0 else "Shorten the prompt"
+        return InvalidRequestError(
+            f"max_tokens={asked.max_tokens:,} and about {asked.input_tokens:,} tokens of input are more than the quota "
+            f"of {self.key.model_id} in {self.key.region}, {most:,} tokens a minute, can ever let in.",
+            fix=f"{remedy}, or raise the quota in Service Quotas and, where it was given, in quotas.",
+            kind="validation",
+        )
+
+    def _holds_back(self, turn: Turn) -> bool:
+        """Return whether a request would have to wait for the quota, or behind one that does."""
+        first = next((head for head in self._heads() if self._is_free(head)), turn)
+        return self.is_used_up or any(self._wait_seconds(each.tokens, turn.asked_at) for each in (first, turn))
+
+    def _no_room(self) -> ThrottledError:
+        return ThrottledError(
+            f"The quota of {self.key.model_id} in {self.key.region} has no room now.", kind="throttle"
+        )
+
     def _let_in(self, turn: Turn) -> None:
         now = turn.let_in_at = self._clock()
+        if self._probed_at is not None:
+            self._probed_at = now + DAILY_REST_SECONDS
         self.requests.take(1, now)
         self.tokens.take(turn.tokens, now)
         self.queued_seconds += now - turn.asked_at
@@ -226,6 +274,11 @@ class Lane:
             return
         if turn.call_later(wait, self._on_time):
             self._timer = (turn, due)
+
+    def woke_up(self, turn: Turn) -> None:
+        """Take in that the event loop of one who waits goes on."""
+        turn.is_passed_over = False
+        self._on_time()
 
     def _on_time(self) -> None:
         with self._lock:
@@ -252,7 +305,7 @@ class Turn:
         self.run = _root_run(asked.scope)
         self.asked_at = self.let_in_at = 0.0
         self.held_tokens = 0
-        self.is_in = self.is_gone = self.was_sent = self.waits_for_quota = False
+        self.is_in = self.is_gone = self.was_sent = self.waits_for_quota = self.is_passed_over = False
         self.future: asyncio.Future[None] | None = None
         self._lane = lane
 
@@ -266,8 +319,10 @@ class Turn:
 
         Raises
         ------
+        InvalidRequestError
+            The request is larger than the quota of a minute.
         ThrottledError
-            The deadline passed before the quota had room.
+            The deadline passed before the quota had room, or it has none and the request gives way.
         """
         lane, asked = self._lane, self.asked
         with lane._lock:
@@ -308,8 +363,7 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         with self._lane._lock:
-            self.release()
-            self._lane._pump()
+            self._ended()
 
     def sending(self) -> None:
         """Take in that the request is sent now."""
@@ -324,13 +378,13 @@ class Turn:
         lane = self._lane
         used = usage.input_tokens + usage.cache_write_tokens + usage.output_tokens * lane._burndown
         with lane._lock:
-            now = lane._clock()
+            now, lane._probed_at = lane._clock(), None
             for pace in (lane.requests, lane.tokens):
                 pace.answered(self.let_in_at, now, waited=self.waits_for_quota)
             self._settle(used)
             lane._used.note(used, now)
             lane._steps.note(step, self.asked.max_tokens, usage.output_tokens)
-            lane._pump()
+            self._ended()
 
     def refused(self, words: str) -> None:
         """Take in that Bedrock refused the request for a quota; its words tell which."""
@@ -344,20 +398,43 @@ class Turn:
             if not is_tokens:
                 pace.give_back(1)
             pace.refused(amount, self.let_in_at, now)
+            self._ended()
+
+    def used_up(self) -> None:
+        """Take in that Bedrock refused the request for the daily quota."""
+        lane = self._lane
+        with lane._lock:
+            lane._probed_at = lane._clock() + DAILY_REST_SECONDS
+            self._settle(0)
+            self._ended()
 
     def failed(self, *, may_have_worked: bool) -> None:
         """Take in that the request failed for another reason; where Bedrock may have worked, all counts as used."""
         with self._lane._lock:
             self._settle(self.held_tokens if may_have_worked else 0)
+            self._ended()
 
     def wake(self) -> bool:
         """Let the one who waits go on, and return whether its event loop is still there."""
         return self._tell(_set_result, self.future)
 
+    def fail(self, error: ThrottledError) -> None:
+        """Let the one who waits fail."""
+        self._tell(_set_exception, self.future, error)
+
     def call_later(self, seconds: float, call: Callable[[], None]) -> bool:
         """Call something later on the event loop of the one who waits; return whether the loop is still there."""
         assert self.future is not None  # noqa: S101 - it waits
         return self._tell(self.future.get_loop().call_later, seconds, call)
+
+    def is_awake(self) -> bool:
+        """Return whether the event loop of the one who waits runs; where it does not, the lane hears when it does."""
+        assert self.future is not None  # noqa: S101 - it waits
+        if self.future.get_loop().is_running():
+            return True
+        if not self.is_passed_over:
+            self.is_passed_over = self._tell(self._lane.woke_up, self)
+        return False
 
     @property
     def loop_is_closed(self) -> bool:
@@ -374,6 +451,11 @@ class Turn:
         if not self.was_sent:
             self._settle(0)
             lane.requests.give_back(1)
+
+    def _ended(self) -> None:
+        """Give the connection back: as soon as there is an answer, since the caller's event loop may stand still."""
+        self.release()
+        self._lane._pump()
 
     def _tell(self, call: Callable[..., object], *arguments: Any) -> bool:
         assert self.future is not None  # noqa: S101 - it waits
@@ -392,6 +474,11 @@ class Turn:
 def _set_result(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _set_exception(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _root_run(scope: StepScope | None) -> str:

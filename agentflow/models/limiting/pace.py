@@ -134,8 +134,8 @@ class Pace:
         elif let_in_at >= self._cut_at + CUT_SECONDS and self.rate is not None:
             if self._answered_since_cut:
                 self._before = self.rate
-            self.rate *= KEEP_AT_REFUSAL if self._answered_since_cut else KEEP_AT_REFUSAL_AGAIN
-            self.rate = max(self.rate, amount / SLOWEST_SECONDS)
+            lower = self.rate * (KEEP_AT_REFUSAL if self._answered_since_cut else KEEP_AT_REFUSAL_AGAIN)
+            self.rate = min(self.rate, max(lower, amount / SLOWEST_SECONDS))  # a large request raises no rate
         else:
             return
         self._cut_at = now

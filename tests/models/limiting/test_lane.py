@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from agentflow import AgentConfig, BedrockClient, Quota, SimpleAgent, Workflow, WorkflowConfig, WorkflowError
-from agentflow.core.errors import DefinitionError, StepTimeoutError, ThrottledError
+from agentflow.core.errors import DefinitionError, InvalidRequestError, StepTimeoutError, ThrottledError
 from agentflow.core.events import StepScope
 from agentflow.core.model import Usage
-from agentflow.models.limiting.lane import Asked, Lane, LaneKey
+from agentflow.models.limiting.lane import DAILY_REST_SECONDS, Asked, Lane, LaneKey
 from agentflow.models.limiting.lanes import lanes
 from tests.endpoint import Endpoint
 
@@ -142,6 +142,54 @@ async def test_the_deadline_ends_a_wait_for_the_quota() -> None:
     assert is_idle(lane)
 
 
+async def test_a_request_that_is_larger_than_the_quota_of_a_minute_is_refused_at_once(scripted: Endpoint) -> None:
+    client = BedrockClient(endpoint_url=scripted.url, quotas={"haiku": Quota(tokens_per_minute=1_000)})
+    with pytest.raises(InvalidRequestError, match=r"max_tokens=5,000 and about .* 1,000 tokens a minute") as error:
+        await client.invoke("haiku", "x", max_tokens=5_000)
+    assert "Lower max_tokens to 989" in str(error.value)
+    [lane] = lanes.all()
+    assert is_idle(lane)
+    assert lane.used_last_minute() == 0
+    assert not lane.has_room(5_000)
+
+
+async def test_a_turn_that_gives_way_waits_for_a_connection_and_never_for_the_quota() -> None:
+    lane = Lane(KEY)
+    lane.know(Quota(tokens_per_minute=250), "given")
+    first, second, third = (lane.turn(asked()._replace(gives_way=True)) for _ in range(3))
+    await first.__aenter__()
+    first.sending()
+    waiting = [asyncio.create_task(turn.__aenter__()) for turn in (second, third)]
+    await asyncio.sleep(0)
+    assert lane.waiting == 2
+    await first.__aexit__()
+    await waiting[0]
+    second.sending()
+    await second.__aexit__()
+    with pytest.raises(ThrottledError, match="has no room"):
+        await waiting[1]
+    with pytest.raises(ThrottledError, match="has no room"):
+        await lane.turn(asked()._replace(gives_way=True)).__aenter__()
+    assert (lane.in_flight, lane.waiting) == (0, 0)
+
+
+async def test_a_daily_quota_that_is_used_up_has_no_room_until_one_request_probes_it() -> None:
+    clock = [0.0]
+    lane = Lane(KEY, clock=lambda: clock[0])
+    async with lane.turn(asked()) as turn:
+        turn.sending()
+        turn.used_up()
+    assert lane.is_used_up
+    assert not lane.has_room(1)
+    clock[0] = DAILY_REST_SECONDS
+    assert lane.has_room(1)
+    async with lane.turn(asked()) as probe:
+        assert not lane.has_room(1)
+        probe.sending()
+        probe.answered(Usage(10, 5), None)
+    assert lane.has_room(1)
+
+
 def test_threads_with_loops_of_their_own_share_a_lane() -> None:
     lane, most = Lane(KEY), 0
 
@@ -177,6 +225,28 @@ def test_a_loop_that_was_closed_holds_nobody_up() -> None:
         await asyncio.wait_for(waiting, 5)
 
     asyncio.run(here())
+    assert is_idle(lane)
+
+
+def test_a_loop_that_stands_still_holds_nobody_up_and_has_its_turn_when_it_goes_on() -> None:
+    lane = Lane(KEY)
+    lane.know(Quota(requests_per_minute=1_200), "given")
+    loop = asyncio.new_event_loop()
+    held = lane.turn(asked(connections=1))
+    loop.run_until_complete(held.__aenter__())
+    held.sending()
+    left = [loop.create_task(take(lane, asked(connections=1))) for _ in range(3)]
+    loop.run_until_complete(asyncio.sleep(0))
+    held.answered(Usage(10, 5), None)  # on its thread
+
+    async def here() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(take(lane, asked(connections=1)) for _ in range(4)))
+
+    asyncio.run(here())
+    assert (lane.in_flight, lane.waiting) == (0, 3)
+    loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left), 5))
+    loop.close()
     assert is_idle(lane)
 
 

@@ -93,6 +93,14 @@ def test_a_refusal_of_what_was_let_in_long_ago_cuts_nothing() -> None:
     assert cut < 10
 
 
+def test_a_refusal_of_a_large_request_raises_no_rate() -> None:
+    pace = Pace(10.0, burst_seconds=60)
+    pace.take(5_000, 0.0)
+    pace.refused(5_000, 0.0, 0.1)
+    assert pace.rate is not None
+    assert pace.rate <= 10
+
+
 def test_a_known_pace_grows_back_to_what_is_known_and_no_further() -> None:
     pace = Pace(10.0)
     pace.refused(1, 5.0, 5.0)
