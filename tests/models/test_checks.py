@@ -78,8 +78,8 @@ def test_a_request_that_cannot_be_answered_names_the_field(request_: Request, na
         ({"messages": [ASKED, said("assistant", {"image": {}})]}, "is the assistant's and has an attachment"),
         ({"system": [{"text": "s"}, *[POINT] * 5]}, "5 cache points"),
         ({"system": [{"text": "s"}, POINT, {"text": "t"}, POINT_1H]}, "1h stands after one of 5m"),
-        ({"system": [POINT], "toolConfig": {"tools": [TOOL, POINT]}, "messages": [said("user", POINT_1H, {"text": "x"})]},
-         "1h stands after"),
+        ({"system": [POINT], "toolConfig": {"tools": [TOOL, POINT]},
+          "messages": [said("user", POINT_1H, {"text": "x"})]}, "1h stands after"),
     ],
 )  # fmt: skip
 def test_a_body_that_breaks_a_rule_names_the_field(more: Mapping[str, Any], says: str) -> None:
