@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, NoReturn, get_args
 
 from agentflow.core.content import Block, CacheTime
@@ -60,14 +59,14 @@ def request_of(prompt: str | Sequence[Block], options: RequestOptions) -> Reques
 
 def _check_turns(turns: Sequence[Turn]) -> None:
     for number, turn in enumerate(turns):
-        if turn.role not in {"user", "assistant"}:
+        if turn.role not in ("user", "assistant"):  # no set: it may be unhashable
             _refuse(f"turns[{number}] is of the role {turn.role!r}.", "Give 'user' or 'assistant'.")
         if isinstance(turn.content, str):
             continue
         blocks = turn.content if _is_list(turn.content) else (turn.content,)
-        if wrong := next((block for block in blocks if not isinstance(block, Block | Mapping)), None):
+        if wrong := [block for block in blocks if not _is_block(block)]:
             _refuse(
-                f"turns[{number}] has a {type(wrong).__name__}.",
+                f"turns[{number}] has {_short(wrong[0])}.",
                 "Give text, or a list of texts and attachments: Attachment.of(path).",
             )
 
@@ -89,20 +88,28 @@ def _is_list_of(value: Any, kind: type) -> bool:
     return _is_list(value) and all(isinstance(item, kind) for item in value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _is_block(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return isinstance(value.get("text", ""), str)
+    return isinstance(value, Block)
+
+
+def _is_share(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
 
 
 def _is_json(value: object) -> bool:
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return False
     return isinstance(value, dict)
 
 
 def _is_tool(value: object) -> bool:
-    return isinstance(value, ToolSpec) and isinstance(value.name, str) and _is_json(value.schema)
+    if not isinstance(value, ToolSpec):
+        return False
+    return isinstance(value.name, str) and isinstance(value.description, str) and _is_json(value.schema)
 
 
 def _is_pointer(value: object) -> bool:
@@ -116,17 +123,17 @@ def _one_of(alias: Any) -> tuple[Callable[[Any], bool], str]:
 
 
 _SCHEMA = "a JSON schema as a dict; AgentConfig(output_type=...) takes classes and short forms such as 'a: int'"
-_TOOLS = "a list of ToolSpec, each with a dict as its schema; AgentConfig(tools=...) takes functions, and calls them"
+_TOOLS = "a list of ToolSpec of two texts and a dict; AgentConfig(tools=...) takes functions, and calls them"
 
 # Of each option: whether a value can be sent, and what to give.
 TAKES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_tokens": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
     "system": (lambda value: value is None or (isinstance(value, str) and not value.isspace()), "text, or None"),
-    "temperature": (lambda value: value is None or _is_number(value), "a number from 0 to 1, or None"),
+    "temperature": (_is_share, "a number from 0 to 1, or None"),
     "stop_sequences": (lambda value: _is_list_of(value, str), "a list of texts"),
     "output_schema": (lambda value: value is None or _is_json(value), _SCHEMA),
     "turns": (lambda value: _is_list_of(value, Turn), "a list of Turn, such as Turn('user', 'Hello')"),
-    "top_p": (lambda value: value is None or _is_number(value), "a number from 0 to 1, or None"),
+    "top_p": (_is_share, "a number from 0 to 1, or None"),
     "tools": (lambda value: _is_list(value) and all(map(_is_tool, value)), _TOOLS),
     "cache_tools": _one_of(CacheTime),
     "cache_system": _one_of(CacheTime),

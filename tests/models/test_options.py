@@ -52,6 +52,7 @@ async def refused(endpoint: Endpoint, prompt: Any = "x", **options: Any) -> Agen
         ("max_tokens", 5.5, "a whole number"),
         ("max_tokens", True, "a whole number"),
         ("temperature", "hot", "a number from 0 to 1"),
+        ("temperature", 10**400, "a number from 0 to 1"),
         ("top_p", [1], "a number from 0 to 1"),
         ("system", 5, "text"),
         ("stop_sequences", 5, "a list of texts"),
@@ -72,6 +73,8 @@ async def refused(endpoint: Endpoint, prompt: Any = "x", **options: Any) -> Agen
         ("effort", "", "1 to 16 characters"),
         ("extra_fields", ["top_k"], "a dict"),
         ("extra_fields", {"top_k": Path("a")}, "a dict"),
+        ("extra_fields", {"top_k": float("nan")}, "a dict"),
+        ("tools", [ToolSpec("a", 5, {})], "a list of ToolSpec"),  # type: ignore[arg-type]
         ("response_fields", ["stop_sequence"], "JSON pointers"),
         ("response_fields", ["/a"] * 11, "JSON pointers"),
     ],
@@ -103,9 +106,12 @@ async def test_every_option_is_checked_before_a_stream_and_a_count_too(scripted:
 @pytest.mark.parametrize(
     ("turns", "says"),
     [
-        ([Turn("user", [Path("a.png")]), Turn("assistant", "b")], "turns[0] has a"),  # type: ignore[list-item]
+        ([Turn("user", [Path("a.png")]), Turn("assistant", "b")], "turns[0] has PosixPath"),  # type: ignore[list-item]
         ([Turn("bot", "a")], "turns[0] is of the role 'bot'"),  # type: ignore[arg-type]
-        ([Turn("user", 5)], "turns[0] has a int"),  # type: ignore[arg-type]
+        ([Turn("user", 5)], "turns[0] has 5"),  # type: ignore[arg-type]
+        ([Turn(["user"], "a")], "turns[0] is of the role ['user']"),  # type: ignore[arg-type]
+        ([Turn("user", None)], "turns[0] has None"),  # type: ignore[arg-type]
+        ([Turn("user", [{"text": 5}])], "turns[0] has {'text': 5}"),
         ([Turn("assistant", "a")], "begin with the assistant"),
         ([Turn("user", ""), Turn("assistant", "b")], "number 1 is empty"),
         ([Turn("user", " \n"), Turn("assistant", "b")], "number 1 is empty"),
