@@ -108,9 +108,18 @@ class CachePoint:
     Attributes
     ----------
     ttl : how long it is kept after its last use.
+
+    Raises
+    ------
+    InputError
+        Bedrock keeps no prefix for such a time.
     """
 
     ttl: CacheTime = "5m"
+
+    def __post_init__(self) -> None:
+        if self.ttl not in get_args(CacheTime):
+            raise InputError(f"CachePoint({self.ttl!r}) is for no time that Bedrock has.", fix="Give '5m' or '1h'.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +163,12 @@ def check_content(content: Any) -> None:
     """
     if isinstance(content, str):
         return
-    if not isinstance(content, tuple) or not all(isinstance(block, Block) for block in content):
-        raise InputError(
-            f"A prompt of type {type(content).__name__} cannot be sent.",
-            fix="Give text, or a list of texts and attachments: Attachment.of(path).",
-        )
+    fix = "Give text, or a list of texts and attachments: Attachment.of(path)."
+    if not isinstance(content, tuple):
+        raise InputError(f"A prompt of type {type(content).__name__} cannot be sent.", fix=fix)
+    if not all(isinstance(block, Block) for block in content):
+        wrong = next(block for block in content if not isinstance(block, Block))
+        raise InputError(f"A {type(wrong).__name__} in the prompt cannot be sent.", fix=fix)
     documents = sum(isinstance(block, Attachment) and block.kind == "document" for block in content)
     if documents > MAX_DOCUMENTS:
         raise InputError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from agentflow.core.content import Block, CacheTime, Content, check_content
+from agentflow.core.errors import DefinitionError
 
 DEFAULT_MAX_TOKENS = 1024
 ANSWER_TOOL = "answer"  # what a model is made to call where it takes no schema as such; no other tool has its name
@@ -17,6 +19,12 @@ ABANDONED = "Cancelled"  # in the place of an error code: the wait was cancelled
 
 ServiceTier: TypeAlias = Literal["priority", "default", "flex", "reserved"]
 Latency: TypeAlias = Literal["standard", "optimized"]
+Trace: TypeAlias = Literal["enabled", "disabled", "enabled_full"]
+StreamMode: TypeAlias = Literal["sync", "async"]
+
+# Source: botocore's service model `bedrock-runtime`, GuardrailIdentifier, GuardrailVersion; not empty.
+GUARDRAIL_IDENTIFIER = r"([a-z0-9]+)|(arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+)"
+GUARDRAIL_VERSION = r"([1-9][0-9]{0,7})|(DRAFT)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,29 @@ class Guardrail:
     version : a number, or `DRAFT`.
     trace : whether `Reply.trace` says what it found.
     stream_mode : of a streamed answer: `sync` holds text back until it is checked, `async` may show it before.
+
+    Raises
+    ------
+    DefinitionError
+        Bedrock takes no such identifier, version or mode.
     """
 
     identifier: str
     version: str
-    trace: Literal["enabled", "disabled", "enabled_full"] = "disabled"
-    stream_mode: Literal["sync", "async"] = "sync"
+    trace: Trace = "disabled"
+    stream_mode: StreamMode = "sync"
+
+    def __post_init__(self) -> None:
+        for name, pattern, fix in (
+            ("identifier", GUARDRAIL_IDENTIFIER, "Give its id, of small letters and digits, or its ARN."),
+            ("version", GUARDRAIL_VERSION, "Give a number as text, such as '1', or 'DRAFT'."),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+                raise DefinitionError(f"Guardrail({name}={value!r}) is no {name} of a guardrail.", fix=fix)
+        for name, known in (("trace", get_args(Trace)), ("stream_mode", get_args(StreamMode))):
+            if (value := getattr(self, name)) not in known:
+                raise DefinitionError(f"Guardrail({name}={value!r}) is none.", fix=f"Give one of {', '.join(known)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from agentflow.models.counting import count_tokens
 from agentflow.models.faults import code_of
 from agentflow.models.limiting.quotas import Quota
 from agentflow.models.limiting.report import QuotaReport, quota_report
+from agentflow.models.options import request_of
 from agentflow.models.route import Route, account_of, lane_of
 from agentflow.models.stream import ReplyStream, streaming
 from agentflow.models.tokens import estimate
@@ -87,7 +88,10 @@ class BedrockClient:
     ) -> None:
         import botocore.session  # noqa: F401 - now, and not as a part of the first call: it takes a quarter of a second
 
-        if max_connections is not None and (not isinstance(max_connections, int) or max_connections < 1):
+        _check_texts(
+            region_name=region_name, endpoint_url=endpoint_url, profile_name=profile_name, fallback_model=fallback_model
+        )
+        if max_connections is not None and (type(max_connections) is not int or max_connections < 1):
             raise DefinitionError(f"max_connections={max_connections!r} is no number of calls.", fix="Give 1 or more.")
         self.endpoint_url = _checked_url(endpoint_url or setting("BEDROCK_ENDPOINT_URL").value)
         self.max_connections = max_connections or setting("BEDROCK_MAX_CONNECTIONS").whole_number(at_least=1)
@@ -98,8 +102,8 @@ class BedrockClient:
             "endpoint_url": endpoint_url,
             "profile_name": profile_name,
             "max_connections": max_connections,
-            "base_models": {str(name): str(base) for name, base in (base_models or {}).items()} or None,
-            "regions": None if regions is None else list(regions),
+            "base_models": _checked_bases(base_models) if base_models else None,
+            "regions": list(regions) if isinstance(regions, list | tuple) else None,
             "fallback_model": fallback_model,
         }
         self.given: Mapping[str, Any] = {name: value for name, value in arguments.items() if value is not None}
@@ -107,10 +111,11 @@ class BedrockClient:
         self._region_name, self._other_regions = _checked_regions(region_name, regions)
         self._catalog = load_catalog()
         if base_models:
-            self._catalog = self._catalog.model_copy(update={"base_models": _checked_bases(self.given["base_models"])})
+            self._catalog = self._catalog.model_copy(update={"base_models": self.given["base_models"]})
         self._timeout_seconds = setting("AGENTFLOW_TIMEOUT").number(at_least=0)
         self._quotas = {
-            self._catalog.resolve(model, self.region).name: quota for model, quota in (quotas or {}).items()
+            self._catalog.resolve(model, self.region).name: quota
+            for model, quota in _checked_quotas(quotas or {}).items()
         }
         self._fallback_model = fallback_model
         if fallback_model is not None:
@@ -240,9 +245,10 @@ class BedrockClient:
         UnknownModelError
             The name is no model; nothing was sent.
         ModelCallError
-            The call failed, after its retries; the subclass says how, and the message what to do.
+            The call failed, after its retries; the subclass says how, and the message what to do. It is an
+            `InvalidRequestError` where an option cannot be sent, and then nothing was.
         """
-        return await self.answer(model, _request(prompt, options))
+        return await self.answer(model, request_of(prompt, options))
 
     def identify(self, model: str | None, request: Request) -> tuple[str, str]:
         """Return what tells a request from every other one, and the place that it would be sent to. Sends nothing."""
@@ -277,7 +283,7 @@ class BedrockClient:
         ...     print(text, end="")
         >>> stream.reply.usage   # doctest: +SKIP
         """
-        return ReplyStream(Call(self._route, model, _request(prompt, options)), self.stream_idle_seconds)
+        return ReplyStream(Call(self._route, model, request_of(prompt, options)), self.stream_idle_seconds)
 
     async def count_tokens(
         self, model: str | None, prompt: str | Sequence[Block], **options: Unpack[RequestOptions]
@@ -291,7 +297,7 @@ class BedrockClient:
         InputError, UnknownModelError
             As for `invoke`.
         """
-        request = _request(prompt, options)
+        request = request_of(prompt, options)
         resolved = self._catalog.resolve(model, self.region)
         return await count_tokens(self._route, resolved, request)
 
@@ -311,29 +317,38 @@ def _send(client: Any, arguments: dict[str, Any]) -> Answered:
     return Answered(converse.parse_response(response), response["ResponseMetadata"], None)
 
 
+def _check_texts(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if not (value is None or isinstance(value, str)):
+            raise DefinitionError(f"{name}={value!r} is no text.", fix="Give a text, or leave it out.")
+
+
 def _checked_bases(base_models: Mapping[str, str]) -> Mapping[str, str]:
-    if wrong := next((name for name in base_models if not name.startswith("arn:")), None):
+    if not isinstance(base_models, Mapping):
+        raise DefinitionError(f"base_models={base_models!r} is no dict.", fix="Give the name of a model for each ARN.")
+    bases = {str(name): str(base) for name, base in base_models.items()}
+    if wrong := next((name for name in bases if not name.startswith("arn:")), None):
         raise DefinitionError(
             f"base_models: {wrong!r} is no ARN.", fix="Give the ARN of an application inference profile."
         )
-    return base_models
+    return bases
 
 
-def _request(prompt: str | Sequence[Block], options: RequestOptions) -> Request:
-    content = tuple(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
-    }
-    if isinstance(stop := given.get("stop_sequences"), str):
-        given["stop_sequences"] = (stop,)
-    return Request(content, **given)
+def _checked_quotas(quotas: Mapping[str, Quota]) -> Mapping[str, Quota]:
+    if not isinstance(quotas, Mapping) or not all(isinstance(quota, Quota) for quota in quotas.values()):
+        raise DefinitionError(
+            f"quotas={quotas!r} is no dict of quotas.",
+            fix="Give one for each model, such as {'haiku': Quota(tokens_per_minute=100_000)}.",
+        )
+    return quotas
 
 
 def _checked_regions(region_name: str | None, regions: Sequence[str] | None) -> tuple[str | None, Sequence[str]]:
     """Return the region of the first choice, None for the default one, and the others."""
     if regions is None:
         return region_name, ()
-    if isinstance(regions, str) or not regions or len(set(regions)) < len(regions):
+    is_list = isinstance(regions, list | tuple) and all(isinstance(region, str) for region in regions)
+    if not is_list or not regions or len(set(regions)) < len(regions):
         raise DefinitionError(f"regions={regions!r} is no list of different regions.", fix="Give one or more names.")
     if regions[0] == GLOBAL:
         raise DefinitionError(

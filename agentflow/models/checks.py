@@ -15,6 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
+from agentflow.core.content import MAX_DOCUMENTS
 from agentflow.core.errors import InvalidRequestError, PromptTooLongError
 from agentflow.core.model import ANSWER_TOOL
 from agentflow.models.catalog import ResolvedModel
@@ -52,6 +53,7 @@ def check_request(body: Mapping[str, Any], model: ResolvedModel) -> None:
     _check_inference(body["inferenceConfig"], model)
     messages: Sequence[Mapping[str, Any]] = body["messages"]
     kinds = {kind for message in messages for block in message["content"] for kind in block}
+    _check_texts(messages)
     if len(messages) > 1:
         _check_roles(messages)
     if "toolConfig" in body:
@@ -93,8 +95,23 @@ def _check_inference(inference: Mapping[str, Any], model: ResolvedModel) -> None
         _refuse("stop_sequences has an empty text.", "Take it out.")
 
 
+def _check_texts(messages: Sequence[Mapping[str, Any]]) -> None:
+    for number, message in enumerate(messages, start=1):
+        if not any(map(_says_something, message["content"])):
+            what = "The prompt" if number == len(messages) else f"messages: number {number}"
+            _refuse(f"{what} is empty.", "Give it a text that is more than blanks, or an attachment.")
+
+
+def _says_something(block: Mapping[str, Any]) -> bool:
+    if "text" in block:
+        return bool(block["text"]) and not block["text"].isspace()
+    return "cachePoint" not in block
+
+
 def _check_roles(messages: Sequence[Mapping[str, Any]]) -> None:
     roles = [message["role"] for message in messages if message["role"] != "system"]
+    if roles[0] != "user":
+        _refuse("messages: they begin with the assistant.", "Begin with a turn of the user.")
     for number, (role, following) in enumerate(pairwise(roles), start=1):
         if role == following:
             _refuse(
@@ -115,6 +132,9 @@ def _check_tools(config: Mapping[str, Any], model: ResolvedModel) -> None:
                 f"{field} its root is not of the type 'object', which Bedrock asks of it.",
                 'Make it {"type": "object", "properties": {"value": ...}}, with what it was in the place of the dots.',
             )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        _refuse(f"tools: two tools are called {twice!r}.", "Give each tool a name of its own.")
     choice = config.get("toolChoice", {})
     if (wanted := choice.get("tool", {}).get("name")) and wanted not in names:
         _refuse(f"tool choice: there is no tool {wanted!r}; there is {', '.join(names)}.", "Choose one of these.")
@@ -164,6 +184,13 @@ def _check_attachments(messages: Sequence[Mapping[str, Any]]) -> None:
             )
         if (images := kinds.count("image")) > MAX_IMAGES:
             _refuse(f"A message has {images} images; Bedrock takes {MAX_IMAGES}.", "Ask about a few at a time.")
+        if (documents := kinds.count("document")) > MAX_DOCUMENTS:
+            _refuse(
+                f"messages: number {number} has {documents} documents; Bedrock takes {MAX_DOCUMENTS}.",
+                "Ask about a few at a time.",
+            )
+        if documents and not any("text" in block for block in message["content"]):
+            _refuse(f"messages: number {number} is a document without text.", "Say beside it what it is for.")
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:

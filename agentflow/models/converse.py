@@ -173,7 +173,7 @@ def _blocks(turn: Turn, names: list[str], spec: ModelSpec | None) -> list[dict[s
 
 def _block(block: Block | Mapping[str, Any], names: list[str], spec: ModelSpec | None) -> Iterable[dict[str, Any]]:
     if isinstance(block, str):
-        return [{"text": block}]
+        return [{"text": block}] if block and not block.isspace() else []
     if isinstance(block, CachePoint):
         return _cache_point(block.ttl, spec)
     if isinstance(block, ToolResult):

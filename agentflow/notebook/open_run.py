@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from agentflow.core.history import known_run
 from agentflow.core.journal import PastRun, opened_journal
 from agentflow.core.output_types import short_form_of
 from agentflow.core.outputs import NotKept
+from agentflow.core.result import RunResult
 from agentflow.core.step_parts import StepParts
 from agentflow.core.step_row import StepRow, StepStatus
 from agentflow.notebook.options import option_line
@@ -40,9 +41,9 @@ def open_run(run_id: str, step: str | None = None, item: int | None = None, out:
     Parameters
     ----------
     run_id : as `agentflow.runs()` lists it; `last` for the newest run.
-    step : its id; ``sub.classify`` for a step of a workflow that is a step. Default: the first prompt that failed, else
-        the last prompt of the run.
-    item : of a mapped step; default the first that failed, else 0.
+    step : its id; ``sub.classify`` for a step of a workflow that is a step, ``rows[3].classify`` where that is mapped.
+        Default: the first prompt that failed, else the last prompt of the run, those of workflows inside among them.
+    item : of a mapped step, or without `step` of a mapped workflow too; default the first that failed, else 0.
     out : where to; default ``RUN-STEP.ipynb`` in the current folder. A file that is there already is kept, and the
         notebook is written beside it under a number.
 
@@ -59,8 +60,8 @@ def open_run(run_id: str, step: str | None = None, item: int | None = None, out:
 
     past = opened_journal().past_run(known_run(run_id)["run_id"])
     given = PastInputs(past)
-    path = step or _default_step(past)
-    parts, item = _chosen(past, given, path, item)
+    path = step or _default_step(past, item)
+    parts, item = _chosen(past, given, path, None if step is None and "[" in path else item)
     cells = _Cells(past, path, item, parts, given.of(path, item))
     notebook = cells.notebook()
     target = _target(past.result.run_id, path, out)
@@ -68,18 +69,44 @@ def open_run(run_id: str, step: str | None = None, item: int | None = None, out:
     return target
 
 
-def _default_step(past: PastRun) -> str:
-    prompts = [name for name, parts in past.parts.items() if parts.kind == "prompt"]
-    rows = past.result.rows
-    failed = [name for name in prompts if name in rows and rows[name].status is StepStatus.FAILED]
-    ran = [name for name in prompts if name in rows and rows[name].status is not StepStatus.NOT_RUN]
+def _default_step(past: PastRun, item: int | None) -> str:
+    prompts = dict(_prompts(past.parts, past.result, item))
     if not prompts:
         known = ", ".join(past.parts) or "none"
         raise InputError(
             f"Run {past.result.run_id} has no prompt among its steps ({known}).",
-            fix="Name a step of a workflow inside with --step, such as sub.classify.",
+            fix="Open a run of a workflow that asks a model.",
         )
-    return (failed or ran[-1:] or prompts)[0]
+    failed = [path for path, status in prompts.items() if status is StepStatus.FAILED]
+    ran = [path for path, status in prompts.items() if status is not StepStatus.NOT_RUN]
+    return (failed or ran[-1:] or list(prompts))[0]
+
+
+def _prompts(
+    steps: Mapping[str, StepParts], result: RunResult | None, item: int | None
+) -> Iterator[tuple[str, StepStatus]]:
+    """Yield the path of each prompt and how it ended, those inside workflows among them.
+
+    Parameters
+    ----------
+    item : of mapped workflows; None is the first that failed, else the first.
+    """
+    for name, parts in steps.items():
+        row = result.rows.get(name) if result else None
+        if parts.kind == "prompt":
+            yield name, row.status if row else StepStatus.NOT_RUN
+        elif parts.steps:
+            items = (row.items if row else None) or []
+            chosen = _first_failed(items) if item is None else item
+            one = items[chosen] if 0 <= chosen < len(items) else row
+            before = name if parts.map_over is None else f"{name}[{chosen}]"
+            for path, status in _prompts(parts.steps, one.inner if one else None, item):
+                yield f"{before}.{path}", status
+
+
+def _first_failed(items: Sequence[StepRow]) -> int:
+    """Return the number of the first item that failed, else 0."""
+    return next((number for number, row in enumerate(items) if row.status is StepStatus.FAILED), 0)
 
 
 def _chosen(past: PastRun, given: PastInputs, step: str, item: int | None) -> tuple[StepParts, int | None]:
@@ -93,7 +120,8 @@ def _chosen(past: PastRun, given: PastInputs, step: str, item: int | None) -> tu
         )
     if parts.kind != "prompt":
         told = {"python": "a Python function", "agent": "an agent of your own"}.get(parts.kind, "a workflow")
-        inside = [f"{step}.{name}" for name in parts.steps]
+        at = "" if parts.map_over is None else f"[{_first_failed(_items(past, step)) if item is None else item}]"
+        inside = [f"{step}{at}.{name}" for name in parts.steps]
         fix = (
             f"Name one of {', '.join(inside)}." if inside else "Open one of its prompts, or run it from your own code."
         )
@@ -104,7 +132,7 @@ def _chosen(past: PastRun, given: PastInputs, step: str, item: int | None) -> tu
             f"Step {step!r} of run {run_id} is not mapped, so it has no item {item}.", fix="Leave --item out."
         )
     if parts.map_over is not None and item is None:
-        item = next((row.item for row in items if row.status is StepStatus.FAILED), 0)
+        item = _first_failed(items)
     if parts.map_over is not None and not 0 <= (item or 0) < len(items):
         raise InputError(
             f"Step {step!r} of run {run_id} has {len(items)} items, and no item {item}.", fix="The first is 0."

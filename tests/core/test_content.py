@@ -123,7 +123,7 @@ def test_what_is_inside_a_structure_is_text(tmp_path: Path) -> None:
         ((Attachment("document", "pdf", PDF),), "a document without text"),
         ((" ", Attachment("document", "pdf", PDF)), "a document without text"),
         (("Compare.", *[Attachment("document", "pdf", PDF)] * 6), "6 documents; Bedrock takes 5"),
-        (("Look:", PNG), r"type tuple cannot be sent.*Attachment\.of"),
+        (("Look:", PNG), r"A bytes in the prompt cannot be sent.*Attachment\.of"),
         (None, "type NoneType"),
     ],
 )

@@ -38,6 +38,9 @@ def said(role: str, *blocks: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"role": role, "content": list(blocks)}
 
 
+ASKED = said("user", {"text": "x"})
+
+
 @pytest.mark.parametrize(
     ("request_", "name", "says"),
     [
@@ -71,14 +74,14 @@ def test_a_request_that_cannot_be_answered_names_the_field(request_: Request, na
         ({"requestMetadata": {"k": "übung"}}, "characters that Bedrock refuses"),
         ({"toolConfig": {"tools": [TOOL], "toolChoice": {"tool": {"name": "clock"}}}}, "no tool 'clock'"),
         ({"toolConfig": {"tools": [{"toolSpec": {**TOOL["toolSpec"], "name": "a b"}}]}}, "'a b' is no name"),
-        ({"messages": [said("user", {"text": "x"}), said("assistant", USE)]}, "nothing answers it"),
+        ({"messages": [ASKED, said("assistant", USE)]}, "nothing answers it"),
         ({"messages": [said("user", RESULT)]}, "which the message before did not use"),
-        ({"messages": [said("assistant", USE), said("user", {"text": "x"})]}, "no result of the tool use 'use_1'"),
-        ({"messages": [said("assistant", {"image": {}})]}, "is the assistant's and has an attachment"),
+        ({"messages": [ASKED, said("assistant", USE), ASKED]}, "no result of the tool use 'use_1'"),
+        ({"messages": [ASKED, said("assistant", {"image": {}})]}, "is the assistant's and has an attachment"),
         ({"system": [{"text": "s"}, *[POINT] * 5]}, "5 cache points"),
         ({"system": [{"text": "s"}, POINT, {"text": "t"}, POINT_1H]}, "1h stands after one of 5m"),
-        ({"system": [POINT], "toolConfig": {"tools": [TOOL, POINT]}, "messages": [said("user", POINT_1H)]},
-         "1h stands after"),
+        ({"system": [POINT], "toolConfig": {"tools": [TOOL, POINT]},
+          "messages": [said("user", POINT_1H, {"text": "x"})]}, "1h stands after"),
     ],
 )  # fmt: skip
 def test_a_body_that_breaks_a_rule_names_the_field(more: Mapping[str, Any], says: str) -> None:

@@ -101,6 +101,28 @@ def test_an_item_of_a_mapped_step_and_the_one_that_failed(scripted: Endpoint) ->
     assert any(cell.source.startswith("%%step ask") for cell in inside.cells)
 
 
+def test_the_prompt_of_a_row_that_failed_is_found_without_its_name(scripted: Endpoint) -> None:
+    def check(answer: str) -> str:
+        if answer != "a":
+            raise ValueError(answer)
+        return answer
+
+    inner = Workflow("inner")
+    asked = inner.add_step("ask", agent(scripted, "{ticket}"))
+    inner.add_step("check", check, {"answer": asked})
+    workflow = Workflow(WorkflowConfig(name="outer", on_error="continue"))
+    workflow.add_step("rows", inner, {"ticket": ["a", "b", "c"]}, map_over="ticket")
+    with pytest.raises(WorkflowError):
+        workflow.run()
+    for item, opened in [(None, 1), (2, 2), (0, 0)]:
+        notebook = nbformat.read(open_run("last", item=item), 4)  # type: ignore[no-untyped-call]
+        assert notebook.cells[0].source.startswith(f"# Step `rows[{opened}].ask` of run")
+    with pytest.raises(AgentFlowError, match=r"Name one of rows\[2\]\.ask, rows\[2\]\.check"):
+        open_run("last", "rows", 2)
+    with pytest.raises(AgentFlowError, match="Step 'rows' was given 3 items"):
+        open_run("last", item=7)
+
+
 def test_what_is_not_there_is_one_clear_sentence(triage: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     run: RunResult = triage.run(ticket="x")
     for arguments, told in [

@@ -140,8 +140,9 @@ class _Scope:
         return None if name in parts.optional else NotKept(lacking)
 
     def _inner(self, step_id: str, item: int | None) -> _Scope:
-        parts, row = self.steps[step_id], self._result.row(step_id, item)
-        given: Any = self.values(step_id, item)
+        parts = self.steps[step_id]
+        given: Any = self.values(step_id, item)  # which says so where there is no such item
+        row = self._result.row(step_id, item)
         if parts.kind == "rows":
             given = given["row"]
         if isinstance(given, NotKept):

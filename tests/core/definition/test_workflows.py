@@ -106,7 +106,12 @@ CONFIGS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "output_type": st.just(Ticket) | st.just("urgent: bool, product: str"),
         "tools": st.lists(st.sampled_from([clean, is_long]), unique=True),
         "cache_prompt": st.sampled_from([None, "5m", "1h"]),
-        "guardrail": st.builds(Guardrail, NAMES, NAMES, st.sampled_from(["enabled", "disabled"])),
+        "guardrail": st.builds(
+            Guardrail,
+            st.from_regex(r"\A[a-z0-9]{1,9}\Z"),
+            st.sampled_from(["1", "12", "DRAFT"]),
+            st.sampled_from(["enabled", "disabled"]),
+        ),
         "latency": st.sampled_from(["standard", "optimized"]),
         "extra_fields": st.dictionaries(TEXTS, LITERALS, max_size=2),
     },
