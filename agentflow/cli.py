@@ -269,7 +269,7 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from agentflow.batch.mapping import run_job
+    from agentflow.batch.mapping import place_of, run_job
     from agentflow.batch.wanted import Wanted
     from agentflow.core.workflow import Workflow
 
@@ -284,7 +284,7 @@ def _batch(options: argparse.Namespace) -> int:
         accept_changes=options.accept_changes,
     )
     outcome, _ = run_job(Workflow.from_yaml(options.workflow), options.input, wanted)
-    print(outcome.sentence(options.out))
+    print(outcome.sentence(place_of(options.out)))
     return outcome.exit_code
 
 

@@ -25,7 +25,7 @@ from agentflow.batch.source import INDEX, Source, check_keepable, open_source
 from agentflow.batch.wanted import Wanted
 from agentflow.batch.world import JobInterrupted
 from agentflow.core import portal
-from agentflow.core.budget import budget
+from agentflow.core.budget import as_limit, budget
 from agentflow.core.errors import InputError, RunInterrupted
 from agentflow.core.result import RunResult
 from agentflow.models.s3 import is_s3
@@ -59,6 +59,8 @@ def run_job(workflow: Workflow, rows: Any, wanted: Wanted) -> tuple[Outcome, Pat
     """
     _check_pyarrow()
     workflow.validate()
+    if wanted.budget_usd is not None:
+        as_limit(wanted.budget_usd)  # raises where it is none
     with _settled_objects(), _system_memory(), local_copy(rows) as table:
         source = open_source(table)
         names = [name for name in source.schema.names if name != INDEX]
@@ -169,9 +171,14 @@ def _out(workflow: Workflow, wanted: Wanted, binding: Binding) -> Path | str:
     the next one.
     """
     if wanted.out is not None:
-        out = str(wanted.out).replace("{date}", date.today().isoformat())  # noqa: DTZ011 - the user's own day
-        return out if is_s3(out) else Path(out).expanduser()
+        return place_of(wanted.out)
     return home_folder() / "jobs" / digest_of([workflow.config.name, sorted(binding.columns.items())])
+
+
+def place_of(out: Path | str) -> Path | str:
+    """Return the place that is meant by an `out`."""
+    place = str(out).replace("{date}", date.today().isoformat())  # noqa: DTZ011 - the user's own day
+    return place if is_s3(place) else Path(place).expanduser()
 
 
 def _check_pyarrow() -> None:
