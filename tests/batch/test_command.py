@@ -203,6 +203,7 @@ def test_rows_that_take_too_long_one_after_the_other_are_an_outage(
     assert output.startswith("0 of 60 rows are done;")
     assert "5 rows failed one after the other" in output
     scripted.follow(text="fine")
+    (folder / "workflow.yaml").write_text(WORKFLOW)
     code, _, errors = command()
     assert code == 0, errors
 
