@@ -49,6 +49,12 @@ class Binding:
             ]
         return [{**row, **self.constants} for row in rows] if self.constants else rows
 
+    def keys(self, rows: Sequence[Row]) -> list[str]:
+        """Return what tells each row's inputs from all others; a number in text keeps its key whatever others are."""
+        if self.is_text:
+            rows = [{name: _text_of(value) for name, value in row.items()} for row in rows]
+        return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
+
 
 def _to_microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column without nanoseconds, which Arrow gives as types of pandas that no journal keeps."""
@@ -151,18 +157,6 @@ def content_of(table: pa.Table, binding: Binding) -> str:
         stream.write_table(table.combine_chunks())
     digest.update(sink.getvalue())
     return digest.hexdigest()[:32]
-
-
-def row_keys(rows: Sequence[Row], *, is_text: bool = False) -> list[str]:
-    """Return what tells each row's inputs from all others.
-
-    Parameters
-    ----------
-    is_text : as in `Source`: a number has the key of its text, so that a row keeps it whatever the others are.
-    """
-    if is_text:
-        rows = [{name: _text_of(value) for name, value in row.items()} for row in rows]
-    return [hashlib.sha256(_canonical(row)).hexdigest()[:32] for row in rows]
 
 
 def _text_of(value: Any) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from agentflow.batch import lock
-from agentflow.batch.binding import Binding, Row, content_of, row_keys
+from agentflow.batch.binding import Binding, Row, content_of
 from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.known import Known
 from agentflow.batch.manifest import ChunkRun, digest_of
@@ -226,8 +226,7 @@ class Job:
                 continue
             rows = self._binding.rows(table)
             named = renamed(table, self._names)
-            keys = row_keys(rows, is_text=self._binding.is_text)
-            chunk = _Chunk(number, named, rows, keys, content_of(named, self._binding))
+            chunk = _Chunk(number, named, rows, self._binding.keys(rows), content_of(named, self._binding))
             here = Known(self._folder.records(number, manifest.kinds) if is_current else (), without_failed=retry)
             for position, key in enumerate(chunk.keys):
                 records = here.take(key), earlier.take(key)  # from both: one answer is not to be two rows' own

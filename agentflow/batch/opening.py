@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from agentflow.batch.binding import Binding, Row, check, content_of, numbered, row_keys
+from agentflow.batch.binding import Binding, Row, check, content_of, numbered
 from agentflow.batch.folder import JobFolder, PartInfo
 from agentflow.batch.known import Known
 from agentflow.batch.manifest import ChunkRun, Manifest, digest_of
@@ -143,7 +143,7 @@ def _survey(
             continue
         left = binding.rows(table)
         if info is not None or run is not None or opened.known:
-            keys = row_keys(left, is_text=binding.is_text)
+            keys = binding.keys(left)
             other_run = run is not None and not run.is_closed and run.of(keys) is None
             is_other_input |= (info is not None and info.of != digest_of(keys)) or other_run
             if info is not None and not is_same:
@@ -173,7 +173,7 @@ def _renew(source: Source, binding: Binding, folder: JobFolder, opened: Opened, 
     for number, table in enumerate(source.chunks()):
         if number not in opened.stale or (info := folder.info(number)) is None:
             continue
-        left = iter(enumerate(row_keys(binding.rows(table), is_text=binding.is_text)))
+        left = iter(enumerate(binding.keys(binding.rows(table))))
         # in the order of the rows, but there may be fewer
         positions = [next(position for position, other in left if other == key) for key in info.keys]
         named = renamed(table, names)
@@ -212,20 +212,20 @@ def _spent(manifest: Manifest, journal: Journal) -> Decimal:
 def _set_aside(binding: Binding, folder: JobFolder, manifest: Manifest, journal: Journal) -> None:
     """Keep what is known of the rows of an input that has changed since, by what the rows are."""
     for number, run in list(manifest.runs.items()):
-        if records := _harvest(run, manifest, journal, is_text=binding.is_text):
+        if records := _harvest(binding, run, manifest, journal):
             folder.write_aside(records, manifest)
         manifest.drop_run(number)
     folder.set_parts_aside()
     folder.write_manifest(manifest.to_json())
 
 
-def _harvest(run: ChunkRun, manifest: Manifest, journal: Journal, *, is_text: bool) -> dict[str, Record]:
+def _harvest(binding: Binding, run: ChunkRun, manifest: Manifest, journal: Journal) -> dict[str, Record]:
     """Return what a run that was cut short knows of its rows, by their keys."""
     past = _past(run, manifest, journal)
     return (
         {
             key: record_of(row, run.run_id)
-            for key, row in zip(row_keys(past.inputs.get("row", []), is_text=is_text), _items(past), strict=False)
+            for key, row in zip(binding.keys(past.inputs.get("row", [])), _items(past), strict=False)
             if row.status is StepStatus.OK
         }
         if past
